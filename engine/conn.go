@@ -1,0 +1,239 @@
+package engine
+
+import (
+	"encoding/binary"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"unicode/utf8"
+
+	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
+)
+
+// connState is where a connection is in its life. It only ever grows.
+type connState uint8
+
+const (
+	stateHandshake connState = iota // collecting the request head
+	stateOpen                       // upgraded, in a shard
+	stateClosing                    // out of its shard; the close frame is on its way
+	stateGone                       // its descriptor is no longer ours
+)
+
+// Conn is one WebSocket connection. While it is idle it has no goroutine, no
+// buffer and no timer; this struct, a slot in its shard and one in its loop's
+// epoll are all there is.
+type Conn struct {
+	// Immutable.
+	loop *loop
+	fd   int32
+
+	// Atomic: the keepalive clock when the last byte came in.
+	seen atomic.Uint32
+
+	// Owned by the keepalive walk: its clock at the last ping; 0 is never.
+	pingedAt uint32
+
+	// Owned by the loop.
+	lingering  bool    // on the loop's list of closing connections
+	halfClosed bool    // our side of a closing connection has ended
+	in         *reader // an incomplete frame or message; nil when idle
+	rateSecond uint32  // the second of the engine's clock that rateCount counts
+	rateCount  uint32
+
+	// Guarded by mu.
+	mu      sync.Mutex
+	cursor  *entry    // the last broadcast this connection was given
+	out     *outbound // what waits for the socket; nil when nothing does
+	state   connState
+	reason  CloseReason
+	blocked bool // the socket is full: an OUT edge goes on
+	dirty   bool // on a worker's list
+
+	// Changed under mu and the shard's mu; either is enough to read.
+	hash       uint32 // of token
+	shard      uint32 // index of the shard
+	pos        uint32 // index in the shard's conns; guarded by the shard's mu alone
+	token      string // "" for none
+	prev, next *Conn  // others of the same token; guarded by the shard's mu alone
+}
+
+// maxReads is how many full receive buffers one event may take before the
+// loop's other connections get their turn.
+const maxReads = 4
+
+// ready is the epoll callback.
+func (c *Conn) ready(ev readiness) {
+	if ev == pollerClosed {
+		return
+	}
+	defer c.rescue()
+
+	c.mu.Lock()
+	state := c.state
+	if ev&writable != 0 && c.blocked && state != stateGone {
+		c.resume()
+	}
+	c.mu.Unlock()
+
+	if ev&readable == 0 && !(ev&writable != 0 && state == stateClosing) {
+		return
+	}
+	switch state {
+	case stateHandshake:
+		c.loop.readHead(c, ev)
+	case stateOpen:
+		c.receive(ev)
+	case stateClosing:
+		c.loop.tend(c)
+	}
+}
+
+// rescue ends the connection whose handler panicked, and nothing else.
+func (c *Conn) rescue() {
+	if p := recover(); p != nil {
+		e := c.loop.eng
+		e.stats.panics.Add(1)
+		// The panic's value may hold what a peer sent: the stack is enough.
+		e.opts.Logger.Error("panic while serving a connection; it is closed", "stack", string(debug.Stack()))
+		c.end(CloseInternal)
+	}
+}
+
+// receive reads until the socket has no more and acts on what came.
+func (c *Conn) receive(ev readiness) {
+	l := c.loop
+	for reads := 1; ; reads++ {
+		n, errno := recvNow(int(c.fd), l.buf)
+		if errno == unix.EAGAIN {
+			return
+		}
+		if errno != 0 || n == 0 {
+			c.end(CloseGone)
+			return
+		}
+		c.seen.Store(l.eng.clock.Load())
+		if !c.feed(l.buf[:n]) {
+			return
+		}
+		if n < len(l.buf) && ev&hungUp == 0 {
+			return // that was all; more would be a new edge
+		}
+		if reads == maxReads {
+			l.post(c)
+			return
+		}
+	}
+}
+
+// feed takes bytes of the peer. It reports false once the connection is
+// closing.
+func (c *Conn) feed(data []byte) bool {
+	l := c.loop
+	r := c.in
+	if r == nil {
+		r = l.spare
+	}
+	open := true
+	for len(data) > 0 && open {
+		f, n, err := r.next(data, l.eng.opts.MaxMessageBytes)
+		data = data[n:]
+		switch {
+		case err != nil:
+			c.end(err.reason)
+			open = false
+		case f.ok:
+			open = c.dispatch(f)
+		}
+	}
+	switch {
+	case !open:
+		c.in = nil
+		*r = reader{}
+	case r.idle():
+		c.in, l.spare = nil, r
+	case c.in == nil:
+		c.in, l.spare = r, new(reader)
+	}
+	return open
+}
+
+// dispatch acts on one whole message or control frame.
+func (c *Conn) dispatch(f inboundFrame) bool {
+	e := c.loop.eng
+	e.stats.framesIn.Add(1)
+	if !c.withinRate() {
+		c.end(CloseRate)
+		return false
+	}
+	switch f.op {
+	case ws.OpText, ws.OpBinary:
+		e.handler.Message(c, f.op, f.payload)
+	case ws.OpPing: // RFC 6455 section 5.5.2
+		c.Reply(ws.OpPong, f.payload)
+	case ws.OpClose:
+		c.closedByPeer(f.payload)
+		return false
+	}
+	return true
+}
+
+// withinRate counts one inbound frame against MaxMessageRate.
+func (c *Conn) withinRate() bool {
+	e := c.loop.eng
+	if e.opts.MaxMessageRate == 0 {
+		return true
+	}
+	if now := uint32(e.now() / 1000); now != c.rateSecond {
+		c.rateSecond, c.rateCount = now, 0
+	}
+	c.rateCount++
+	return c.rateCount <= uint32(e.opts.MaxMessageRate)
+}
+
+// closedByPeer answers the peer's close frame (RFC 6455 sections 5.5.1, 7.4).
+func (c *Conn) closedByPeer(payload []byte) {
+	code := ws.StatusCode(0)
+	if len(payload) >= 2 {
+		code = ws.StatusCode(binary.BigEndian.Uint16(payload))
+	}
+	switch {
+	case len(payload) == 1, len(payload) >= 2 && !validCloseCode(code):
+		c.end(CloseProtocol)
+	case len(payload) > 2 && !utf8.Valid(payload[2:]):
+		c.end(CloseInvalidUTF8)
+	default:
+		c.endWith(ClosePeer, code, "")
+	}
+}
+
+// Identify moves the connection under token, "" for none. Messages that were
+// accepted for its former token still arrive. It may be called only from
+// Handler.Message.
+func (c *Conn) Identify(token string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != stateOpen || c.token == token {
+		return
+	}
+	e := c.loop.eng
+	e.shards[c.shard].remove(c)
+	e.enter(c, token)
+}
+
+// Reply sends one message to this connection alone. payload may be reused
+// afterwards. It may be called only from the Handler's methods.
+func (c *Conn) Reply(op ws.OpCode, payload []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != stateOpen {
+		return
+	}
+	l := c.loop
+	l.reply = append(appendHeader(l.reply[:0], op, len(payload)), payload...)
+	c.sendOwn(l.reply)
+	if cap(l.reply) > maxScratch {
+		l.reply = nil
+	}
+}

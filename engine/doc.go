@@ -1,0 +1,67 @@
+// Package engine moves frames between tokens and sockets: it accepts
+// connections, upgrades them to WebSockets (RFC 6455), keeps very many of them
+// at very little cost each, and delivers frames to the connections of a token
+// or to all of them, now or later. It knows no JSON, no HTTP routes and no
+// configuration file: a [Handler] gives the sockets their meaning.
+//
+// # Goroutines
+//
+//   - One per loop (loop.go), inside easygo's epoll (poller.go). It owns its
+//     connections' descriptors: it alone reads, takes out of the epoll, and
+//     closes them. It reads into one buffer, parses (reader.go), calls the
+//     Handler, and goes on with full sockets when they have room (outbound.go).
+//   - One per shard (shard.go), the outbound worker. It sends what was queued
+//     for the shard's connections, and sweeps over all of them for broadcasts.
+//   - One for delayed messages (delayed.go), which sleeps until the next is
+//     due by the timer wheel (timerwheel.go).
+//   - One for pings (keepalive.go), unless they are off.
+//
+// Publishers call [Engine.Send], [Engine.Broadcast] and [Engine.Schedule] from
+// goroutines of their own. No goroutine, buffer or timer belongs to an idle
+// connection.
+//
+// # The path of a connection
+//
+//	accept.go     accept4 on the first loop, dealt out to all loops in turn
+//	head.go       the request head, judged as far as it has come
+//	handshake.go  ours: ws.Upgrader over the bytes in memory, into its shard,
+//	              101; too long, too slow, too many: refused
+//	handoff.go    not ours: to the HTTP server, with the bytes already read
+//	conn.go       frames in; Identify moves the connection between shards
+//	closing.go    closed once, with a reason (reason.go); the close frame, the
+//	              peer's end or a deadline, the descriptor
+//
+// # The path of a message
+//
+// Send looks the token up in its shard (tokentable.go) and puts the frame into
+// the queue of each matching connection; the shard's worker then joins what
+// waits for a connection into one write. Who gets it is settled when Send
+// returns. What a socket does not take waits, bounded, for its OUT edge.
+//
+// Broadcast appends the frame to the node's log (broadcast.go) and wakes the
+// workers. A connection's cursor is the last entry that it was given; each
+// worker sweeps its shard in slices, and between two slices serves whatever
+// was queued meanwhile, so that a unicast never waits for a whole broadcast.
+//
+// # Order and once
+//
+// A unicast remembers the newest broadcast at the time it was accepted. A
+// connection's backlog is the merge of its queue and the log from its cursor
+// on: a unicast goes right after the broadcast it remembers. So the order in
+// which one publisher's calls return is the order on the wire. The cursor
+// moves with the connection, so changing the shard neither loses nor repeats
+// a broadcast; a connection that enters a shard while it lags behind the log
+// is put on the worker's list, since a sweep may have passed already.
+//
+// # Locks
+//
+// In this order; a goroutine that holds one takes only later ones:
+//
+//	Conn.mu                state, cursor, outbox; held during a non-blocking send
+//	shard.mu               membership, the token table, the sweep's position
+//	stallList.mu           which sockets are full
+//	shard.work, inbox.mu   what wakes a worker, what wakes a loop
+//
+// broadcastLog.mu and delayed.mu are held alone. Nothing blocks under a lock:
+// no handler call, no channel send, no system call that waits.
+package engine

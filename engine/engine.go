@@ -1,0 +1,295 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Errors of Send, Broadcast and Schedule. Nothing of the message is delivered
+// when one of them is returned.
+var (
+	// ErrSaturated: more bytes wait for sockets than MaxTotalPendingBytes.
+	ErrSaturated = errors.New("engine: too many bytes are waiting to be sent")
+	// ErrStopping: Shutdown has begun.
+	ErrStopping = errors.New("engine: stopping")
+	// ErrTooMany: MaxDelayed messages are waiting for their time.
+	ErrTooMany = errors.New("engine: too many delayed messages are waiting")
+)
+
+// Engine moves frames between tokens and sockets. Make one with Listen, run it
+// with Start, end it with Shutdown.
+type Engine struct {
+	// Immutable after Listen.
+	opts    Options
+	handler Handler
+	addr    net.Addr
+	began   time.Time
+	seed    maphash.Seed
+	loops   []*loop
+	shards  []*shard
+	http    *httpListener
+	delayed *delayed
+	keep    *keepalive // nil without pings
+
+	log       broadcastLog
+	writers   sync.Pool // *writer, for goroutines that have none
+	relieving sync.Mutex
+
+	open     atomic.Int64  // WebSocket connections
+	waiting  atomic.Int64  // unicast bytes that wait for sockets
+	clock    atomic.Uint32 // keepalive ticks; stands still without pings
+	stopping atomic.Bool
+	stats    counters
+}
+
+// Listen makes an engine and binds its port; connections wait in the kernel
+// until Start. An error of the port wraps the errno (syscall.EADDRINUSE).
+func Listen(opts Options, h Handler) (*Engine, error) {
+	if err := opts.validate(); err != nil {
+		return nil, err
+	}
+	e := &Engine{opts: opts, handler: h, began: time.Now(), seed: maphash.MakeSeed()}
+	e.log.init()
+	e.clock.Store(1)
+	e.writers.New = func() any { return &writer{eng: e} }
+	fd, addr, err := bindListener(opts.Addr)
+	if err != nil {
+		return nil, err
+	}
+	e.addr, e.http, e.delayed = addr, newHTTPListener(addr), newDelayed(e)
+	for range opts.Shards {
+		e.shards = append(e.shards, newShard(e))
+	}
+	if opts.PingInterval > 0 {
+		e.keep = newKeepalive(e)
+	}
+	for range opts.Loops {
+		l, err := newLoop(e)
+		if err != nil {
+			e.closeLoops()
+			_ = unix.Close(fd)
+			return nil, err
+		}
+		e.loops = append(e.loops, l)
+	}
+	first := e.loops[0]
+	first.listener = &acceptor{loop: first, fd: fd}
+	return e, nil
+}
+
+// Start serves. It returns at once.
+func (e *Engine) Start() error {
+	for _, s := range e.shards {
+		go s.run() // ends after shard.stop, closes shard.done
+	}
+	e.delayed.start()
+	if e.keep != nil {
+		e.keep.start()
+	}
+	a := e.loops[0].listener
+	if err := a.loop.poll.add(a.fd, listenerEvents, a.ready); err != nil {
+		return fmt.Errorf("watch the listening socket: %w", err)
+	}
+	return nil
+}
+
+// Addr is the address that the engine listens on.
+func (e *Engine) Addr() net.Addr { return e.addr }
+
+// HTTP yields the connections whose first request the handler did not claim,
+// from their first byte on.
+func (e *Engine) HTTP() net.Listener { return e.http }
+
+// now is the engine's clock in milliseconds since Listen; it never jumps.
+func (e *Engine) now() int64 { return int64(time.Since(e.began) / time.Millisecond) }
+
+func (e *Engine) hash(token string) uint64 { return maphash.String(e.seed, token) }
+
+// shardIndex picks a shard by the upper half of a hash; the lower half places
+// the token within it.
+func (e *Engine) shardIndex(hash uint64) uint32 {
+	return uint32((hash >> 32) * uint64(len(e.shards)) >> 32)
+}
+
+// withWriter lends f a writer.
+func (e *Engine) withWriter(f func(*writer)) {
+	w := e.writers.Get().(*writer)
+	f(w)
+	w.report()
+	e.writers.Put(w)
+}
+
+// Send queues f for every connection that is open under token now, and says
+// how many those are.
+func (e *Engine) Send(token string, f Frame) (matched int, err error) {
+	if e.stopping.Load() {
+		return 0, ErrStopping
+	}
+	hash := e.hash(token)
+	var few [8]*Conn
+	conns := e.shards[e.shardIndex(hash)].matching(few[:0], uint32(hash), token)
+	if !e.reserve(int64(f.Len()) * int64(len(conns))) {
+		e.stats.saturated.Add(1)
+		return 0, ErrSaturated
+	}
+	e.stats.unicasts.Add(1)
+	after := e.log.tail.Load()
+	for _, c := range conns {
+		if c.enqueue(f.wire, after) {
+			matched++
+		} else {
+			e.waiting.Add(-int64(f.Len()))
+		}
+	}
+	return matched, nil
+}
+
+// reserve makes room for n more waiting bytes, at the cost of the slowest
+// connections if need be.
+func (e *Engine) reserve(n int64) bool {
+	limit := e.opts.MaxTotalPendingBytes
+	if e.waiting.Add(n) <= limit {
+		return true
+	}
+	if e.relieve(n+limit/8) && e.waiting.Load() <= limit {
+		return true
+	}
+	e.waiting.Add(-n)
+	return false
+}
+
+// Broadcast queues f for every connection that is open now, and says how many
+// those are.
+func (e *Engine) Broadcast(f Frame) (matched int, err error) {
+	if e.stopping.Load() {
+		return 0, ErrStopping
+	}
+	if !e.log.append(f, uint64(e.opts.MaxTotalPendingBytes), e.swept) {
+		e.stats.saturated.Add(1)
+		return 0, ErrSaturated
+	}
+	matched = int(e.open.Load())
+	e.stats.broadcasts.Add(1)
+	for _, s := range e.shards {
+		s.wakeForBroadcast()
+	}
+	return matched, nil
+}
+
+// swept is the position in the broadcast log that every connection has
+// reached, but for those whose sockets are full.
+func (e *Engine) swept() uint64 {
+	least := ^uint64(0)
+	for _, s := range e.shards {
+		least = min(least, s.swept.Load())
+	}
+	return least
+}
+
+// Schedule lets f wait until due, when it goes to whoever is open under token
+// then, "" for everybody. stamp is the offset in the payload of 13 digits that
+// are overwritten with the time of sending, in milliseconds since the epoch;
+// -1 for none.
+func (e *Engine) Schedule(due time.Time, token string, f Frame, stamp int) error {
+	if e.stopping.Load() {
+		return ErrStopping
+	}
+	if stamp >= 0 {
+		stamp = f.payloadLen() - stamp // from the end: the header's length varies
+	}
+	// Rounded up: never early.
+	at := max(0, due.Sub(e.began)+time.Millisecond-1) / time.Millisecond
+	if err := e.delayed.add(uint64(at), pack(token, f, stamp)); err != nil {
+		e.stats.saturated.Add(1)
+		return err
+	}
+	e.stats.scheduled.Add(1)
+	return nil
+}
+
+// loopFailed is told when an epoll breaks, which no input can cause.
+func (e *Engine) loopFailed(err error) {
+	e.opts.Logger.Error("an event loop has failed", "error", err)
+}
+
+func (e *Engine) closeLoops() {
+	for _, l := range e.loops {
+		l.close()
+	}
+}
+
+// handshakesPerLoop is each loop's part of MaxHandshakes.
+func (e *Engine) handshakesPerLoop() int { return max(1, e.opts.MaxHandshakes/len(e.loops)) }
+
+// Shutdown ends a started engine: it stops accepting connections and messages, lets
+// out what was accepted, closes every connection with 1001, and waits until
+// all are gone or ctx ends, when it drops what is left and returns ctx's
+// error. Messages still waiting for their time are lost and counted. No
+// goroutine and no descriptor remains. It may be called once.
+func (e *Engine) Shutdown(ctx context.Context) error {
+	e.stopping.Store(true)
+	first := e.loops[0]
+	deaf := make(chan struct{})
+	first.run(func() {
+		first.listener.close()
+		close(deaf)
+	})
+	<-deaf
+	_ = e.http.Close()
+	if left := e.delayed.halt(); left > 0 {
+		e.stats.delayedLost.Add(int64(left))
+		e.opts.Logger.Warn("delayed messages are lost with this stop", "count", left)
+	}
+	if e.keep != nil {
+		e.keep.halt()
+	}
+	for _, s := range e.shards {
+		s.stop()
+	}
+	for _, s := range e.shards {
+		<-s.done // bounded: workers never wait for a client
+	}
+	err := e.closeAll(ctx)
+	e.closeLoops()
+	return err
+}
+
+// closeAll closes every connection and waits for the loops to be rid of them.
+func (e *Engine) closeAll(ctx context.Context) (err error) {
+	var all []chan struct{}
+	for _, l := range e.loops {
+		empty := make(chan struct{})
+		all = append(all, empty)
+		l.run(func() {
+			l.dropHandshakes()
+			l.drainTo(empty)
+		})
+	}
+	for _, s := range e.shards {
+		s.mu.Lock()
+		conns := append([]*Conn(nil), s.conns...)
+		s.mu.Unlock()
+		for _, c := range conns {
+			c.end(CloseStopping)
+		}
+	}
+	for i, empty := range all {
+		select {
+		case <-empty:
+			continue
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		e.loops[i].run(e.loops[i].abandon)
+		<-empty
+	}
+	return err
+}

@@ -1,0 +1,250 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
+)
+
+// beginHandshake starts the one deadline that a new connection has for its
+// request head, and drops the oldest head under way if there are too many.
+func (l *loop) beginHandshake(c *Conn) {
+	l.pending++
+	l.handshakes.push(linger{c, l.eng.now() + l.eng.opts.HandshakeTimeout.Milliseconds()})
+	l.arm()
+	l.skipFinished()
+	if l.pending > l.eng.handshakesPerLoop() {
+		if x, ok := l.handshakes.front(); ok {
+			x.c.end(CloseHandshakeDropped)
+			l.endHandshake()
+		}
+	}
+}
+
+// endHandshake counts one handshake less, whatever came of it.
+func (l *loop) endHandshake() {
+	l.pending--
+	l.skipFinished()
+}
+
+// skipFinished drops finished handshakes from the front of the queue, so that
+// it is as short as the number under way and not as long as the deadline.
+func (l *loop) skipFinished() {
+	for x, ok := l.handshakes.front(); ok && !x.c.inHandshake(); x, ok = l.handshakes.front() {
+		l.handshakes.pop()
+	}
+}
+
+func (c *Conn) inHandshake() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state == stateHandshake
+}
+
+// expireHandshakes ends those whose head is not complete in time.
+func (l *loop) expireHandshakes(now int64) {
+	for x, ok := l.handshakes.front(); ok && x.deadline <= now; x, ok = l.handshakes.front() {
+		if x.c.inHandshake() {
+			x.c.end(CloseHandshakeTimeout)
+			l.pending--
+		}
+		l.handshakes.pop()
+	}
+}
+
+// dropHandshakes ends all handshakes under way: the engine stops.
+func (l *loop) dropHandshakes() {
+	for x, ok := l.handshakes.front(); ok; x, ok = l.handshakes.front() {
+		if x.c.inHandshake() {
+			x.c.end(CloseHandshakeDropped)
+			l.pending--
+		}
+		l.handshakes.pop()
+	}
+}
+
+// readHead collects the request head and acts on it once it can be judged.
+func (l *loop) readHead(c *Conn, ev readiness) {
+	for {
+		n, errno := recvNow(int(c.fd), l.buf)
+		if errno == unix.EAGAIN {
+			return
+		}
+		if errno != 0 || n == 0 {
+			c.end(CloseHandshakeGone)
+			l.endHandshake()
+			return
+		}
+		data := l.buf[:n]
+		if before := l.heads[c]; before != nil {
+			data = append(before, data...)
+		}
+		switch verdict, size := judgeHead(data, l.eng.handler.Claims); verdict {
+		case headPartial:
+			if l.heads[c] == nil {
+				data = append([]byte(nil), data...)
+			}
+			l.heads[c] = data
+		case headForeign:
+			delete(l.heads, c)
+			l.handOff(c, data)
+			return
+		case headTooLong:
+			l.refuse(c, &Refusal{http.StatusRequestHeaderFieldsTooLarge, "the request head is longer than 8 KiB"})
+			return
+		case headComplete:
+			delete(l.heads, c)
+			if l.upgrade(c, data[:size], data[size:]) && (n == len(l.buf) || ev&hungUp != 0) {
+				c.receive(ev)
+			}
+			return
+		}
+		if n < len(l.buf) && ev&hungUp == 0 {
+			return
+		}
+	}
+}
+
+// upgrade answers a complete request head. tail is what came behind it: the
+// first frames, perhaps. It reports whether the connection is open afterwards.
+func (l *loop) upgrade(c *Conn, head, tail []byte) bool {
+	token, refusal := l.upgrader.judge(head)
+	if refusal != nil {
+		l.refuse(c, refusal)
+		return false
+	}
+	e := l.eng
+	c.mu.Lock()
+	if e.open.Add(1) > int64(e.opts.MaxConns) || e.stopping.Load() {
+		e.open.Add(-1)
+		c.mu.Unlock()
+		e.stats.full.Add(1)
+		l.refuse(c, &Refusal{http.StatusServiceUnavailable, "too many connections"})
+		return false
+	}
+	c.state = stateOpen
+	c.seen.Store(e.clock.Load())
+	c.cursor = e.log.tail.Load()
+	// In its shard before the answer is sent: a client that has the answer in
+	// hand gets every push from then on. Nobody else can write before mu is
+	// given up.
+	e.enter(c, token)
+	n, errno := sendNow(int(c.fd), l.upgrader.answer)
+	// The send buffer of a new socket holds an answer many times over.
+	if errno != 0 || n < len(l.upgrader.answer) {
+		c.closeLocked(CloseGone, 0, "")
+	}
+	c.mu.Unlock()
+	l.endHandshake()
+	e.stats.upgraded.Add(1)
+	return c.feed(tail)
+}
+
+// enter puts c, which is in no shard, into the shard of token. The caller
+// holds c.mu.
+func (e *Engine) enter(c *Conn, token string) {
+	hash := uint64(c.fd) * 0x9e3779b97f4a7c15 // Knuth's multiplicative hash
+	if token != "" {
+		hash = e.hash(token)
+	}
+	c.token, c.hash, c.shard = token, uint32(hash), e.shardIndex(hash)
+	s := e.shards[c.shard]
+	s.insert(c)
+	// A broadcast may have swept the shard before c was in it, or have left c
+	// for a later slice of the shard it came from.
+	if c.cursor.next.Load() != nil && !c.blocked && !c.dirty {
+		c.dirty = true
+		s.wakeFor(c)
+	}
+}
+
+// refuse answers a handshake with an error status and closes.
+func (l *loop) refuse(c *Conn, r *Refusal) {
+	delete(l.heads, c)
+	extra := ""
+	switch r.Status {
+	case http.StatusUpgradeRequired:
+		extra = "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
+	case http.StatusMethodNotAllowed:
+		extra = "Allow: GET\r\n"
+	case http.StatusServiceUnavailable:
+		extra = fmt.Sprintf("Retry-After: %d\r\n", retryAfterSeconds)
+	}
+	c.mu.Lock()
+	if c.state == stateHandshake {
+		c.outbox().rest = fmt.Appendf(nil, "HTTP/1.1 %d %s\r\n%sContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s\n",
+			r.Status, http.StatusText(r.Status), extra, len(r.Reason)+1, r.Reason)
+		c.closeLocked(CloseHandshakeRefused, 0, "")
+		c.flushRest()
+	}
+	c.mu.Unlock()
+	l.endHandshake()
+}
+
+// retryAfterSeconds is what a client that finds the relay full is asked to wait.
+const retryAfterSeconds = 5
+
+// upgrader runs ws.Upgrader over a head that is in memory.
+type upgrader struct {
+	up      ws.Upgrader
+	in      bytes.Reader
+	answer  []byte // of the last judge
+	handler Handler
+	request Request
+	token   string
+	refusal *Refusal
+}
+
+func newUpgrader(l *loop) *upgrader {
+	u := &upgrader{handler: l.eng.handler}
+	u.up = ws.Upgrader{
+		ReadBufferSize: maxHead, // the whole head in one pooled buffer
+		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
+			token, err := u.handler.Open(&u.request)
+			if err != nil {
+				if !errors.As(err, &u.refusal) {
+					u.refusal = &Refusal{http.StatusInternalServerError, "internal error"}
+				}
+				return nil, err
+			}
+			u.token = token
+			return nil, nil
+		},
+	}
+	return u
+}
+
+// Read and Write make the upgrader the io.ReadWriter that ws.Upgrader works on.
+func (u *upgrader) Read(p []byte) (int, error) { return u.in.Read(p) }
+
+func (u *upgrader) Write(p []byte) (int, error) {
+	u.answer = append(u.answer, p...)
+	return len(p), nil
+}
+
+// judge decides on a complete head. Without a refusal, answer is the 101.
+func (u *upgrader) judge(head []byte) (token string, refusal *Refusal) {
+	u.in.Reset(head)
+	u.answer, u.token, u.refusal = u.answer[:0], "", nil
+	if r := readRequest(head, &u.request); r != nil {
+		return "", r
+	}
+	_, err := u.up.Upgrade(u)
+	u.in.Reset(nil)
+	if err == nil {
+		return u.token, nil
+	}
+	if u.refusal != nil {
+		return "", u.refusal
+	}
+	status := http.StatusBadRequest
+	var rejected *ws.ConnectionRejectedError
+	if errors.As(err, &rejected) && rejected.StatusCode() != http.StatusHTTPVersionNotSupported {
+		status = rejected.StatusCode()
+	}
+	return "", &Refusal{status, err.Error()}
+}

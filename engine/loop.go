@@ -1,0 +1,235 @@
+package engine
+
+import (
+	"encoding/binary"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// loop is one epoll with its goroutine and all the connections it owns: their
+// descriptors are read, taken out and closed here and nowhere else.
+type loop struct {
+	eng  *Engine
+	poll *poller
+
+	// Owned by the loop's goroutine.
+	buf        []byte // receive buffer of all its connections
+	spare      *reader
+	reply      []byte // a reply being encoded
+	writer     writer
+	upgrader   *upgrader
+	heads      map[*Conn][]byte // request heads that came in part
+	handshakes deque[linger]    // under way or just done, oldest first
+	pending    int              // handshakes under way
+	lingers    deque[linger]    // closing, by deadline
+	listener   *acceptor        // on the first loop only
+	armed      bool             // the clock ticks
+	stallScan  int64            // engine clock: when to look at the full sockets again
+	live       int              // descriptors owned
+
+	stalls stallList
+
+	timerFD int
+	wakeFD  int
+
+	inbox struct {
+		mu    sync.Mutex
+		conns []*Conn  // to tend
+		fds   []int    // accepted for this loop
+		tasks []func() // to run
+	}
+	empty chan struct{} // after drainTo: closed when no connection is left
+}
+
+const (
+	// receiveBuffer is one read's worth: enough for the largest default
+	// message in one piece.
+	receiveBuffer = 64<<10 + 14
+
+	// tickTime is the clock's period while a deadline is pending.
+	tickTime = 100 * 1_000_000 // nanoseconds
+
+)
+
+func newLoop(e *Engine) (l *loop, err error) {
+	l = &loop{
+		eng: e, buf: make([]byte, receiveBuffer), spare: new(reader), writer: writer{eng: e},
+		heads: make(map[*Conn][]byte), timerFD: -1, wakeFD: -1,
+	}
+	l.stalls.loop = l
+	l.upgrader = newUpgrader(l)
+	if l.wakeFD, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	if l.timerFD, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
+		l.closeSignals()
+		return nil, os.NewSyscallError("timerfd_create", err)
+	}
+	if l.poll, err = newPoller(e.loopFailed); err != nil {
+		l.closeSignals()
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	for fd, ready := range map[int]func(readiness){l.wakeFD: l.woken, l.timerFD: l.tick} {
+		if err := l.poll.add(fd, signalEvents, ready); err != nil {
+			_ = l.poll.close()
+			l.closeSignals()
+			return nil, os.NewSyscallError("epoll_ctl", err)
+		}
+	}
+	return l, nil
+}
+
+// close ends the loop's goroutine and frees its descriptors. No connection may
+// be left.
+func (l *loop) close() {
+	_ = l.poll.close() // it only fails if it is closed already
+	l.closeSignals()
+}
+
+func (l *loop) closeSignals() {
+	for _, fd := range []int{l.wakeFD, l.timerFD} {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
+}
+
+// post asks the loop to tend c. It never blocks.
+func (l *loop) post(c *Conn) {
+	l.inbox.mu.Lock()
+	l.inbox.conns = append(l.inbox.conns, c)
+	l.signalLocked()
+}
+
+// hand gives the loop an accepted descriptor.
+func (l *loop) hand(fd int) {
+	l.inbox.mu.Lock()
+	l.inbox.fds = append(l.inbox.fds, fd)
+	l.signalLocked()
+}
+
+// run lets the loop's goroutine call f.
+func (l *loop) run(f func()) {
+	l.inbox.mu.Lock()
+	l.inbox.tasks = append(l.inbox.tasks, f)
+	l.signalLocked()
+}
+
+// signalLocked wakes the loop if the inbox was empty, and unlocks it.
+func (l *loop) signalLocked() {
+	first := len(l.inbox.conns)+len(l.inbox.fds)+len(l.inbox.tasks) == 1
+	if first {
+		var one [8]byte
+		binary.NativeEndian.PutUint64(one[:], 1)
+		// It fails only when the counter is full: the loop is woken anyway.
+		_, _ = unix.Write(l.wakeFD, one[:])
+	}
+	l.inbox.mu.Unlock()
+}
+
+// woken empties the inbox.
+func (l *loop) woken(ev readiness) {
+	if ev == pollerClosed {
+		return
+	}
+	var count [8]byte
+	_, _ = unix.Read(l.wakeFD, count[:])
+	l.inbox.mu.Lock()
+	conns, fds, tasks := l.inbox.conns, l.inbox.fds, l.inbox.tasks
+	l.inbox.conns, l.inbox.fds, l.inbox.tasks = nil, nil, nil
+	l.inbox.mu.Unlock()
+	for _, fd := range fds {
+		l.adopt(fd)
+	}
+	for _, c := range conns {
+		l.guard(c)
+	}
+	for _, f := range tasks {
+		f()
+	}
+}
+
+// guard tends c; a panic of the handler ends c alone.
+func (l *loop) guard(c *Conn) {
+	defer c.rescue()
+	l.tend(c)
+}
+
+// arm starts the clock if it stands still.
+func (l *loop) arm() {
+	if !l.armed {
+		l.armed = true
+		l.setTimer(tickTime)
+	}
+}
+
+// setTimer sets the clock's period in nanoseconds, 0 stops it.
+func (l *loop) setTimer(period int64) {
+	t := unix.NsecToTimespec(period)
+	// The arguments are constants of ours: it cannot fail.
+	_ = unix.TimerfdSettime(l.timerFD, 0, &unix.ItimerSpec{Interval: t, Value: t}, nil)
+}
+
+// tick looks at everything that has a deadline, and stops the clock when
+// nothing has.
+func (l *loop) tick(ev readiness) {
+	if ev == pollerClosed {
+		return
+	}
+	var ticks [8]byte
+	_, _ = unix.Read(l.timerFD, ticks[:])
+	now := l.eng.now()
+	l.expireHandshakes(now)
+	l.expireLingers(now)
+	stalled := l.stalls.len()
+	if timeout := l.eng.opts.WriteTimeout.Milliseconds(); stalled > 0 && now >= l.stallScan {
+		l.stalls.expire(now - timeout)
+		l.stallScan = now + timeout/16
+	}
+	waiting := l.listener != nil && l.listener.retry()
+	if stalled == 0 && !waiting && l.handshakes.len() == 0 && l.lingers.len() == 0 {
+		l.armed = false
+		l.setTimer(0)
+	}
+}
+
+// adopt takes an accepted socket over.
+func (l *loop) adopt(fd int) {
+	c := &Conn{loop: l, fd: int32(fd)}
+	l.live++
+	if err := l.poll.add(fd, socketEvents, c.ready); err != nil {
+		l.eng.opts.Logger.Error("cannot watch a socket", "error", err)
+		c.end(CloseHandshakeDropped)
+		return
+	}
+	l.beginHandshake(c)
+}
+
+// left counts one descriptor less.
+func (l *loop) left() {
+	l.live--
+	if l.live == 0 && l.empty != nil {
+		close(l.empty)
+		l.empty = nil
+	}
+}
+
+// drainTo closes done when the loop owns no connection any more.
+func (l *loop) drainTo(done chan struct{}) {
+	if l.live == 0 {
+		close(done)
+		return
+	}
+	l.empty = done
+}
+
+// abandon lets go of everything that is left, at once.
+func (l *loop) abandon() {
+	l.dropHandshakes()
+	for x, ok := l.lingers.front(); ok; x, ok = l.lingers.front() {
+		l.lingers.pop()
+		l.release(x.c, true)
+	}
+}

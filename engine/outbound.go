@@ -1,0 +1,365 @@
+package engine
+
+import (
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// outbound is what waits for one connection's socket. It exists only while
+// something does.
+type outbound struct {
+	rest     []byte // what the socket has not yet taken of a frame it took in part
+	restCost int    // what that frame counts for in the engine's waiting bytes
+
+	queue  []unicast // frames for this connection, oldest first
+	head   int       // queue[head:] still waits
+	queued int       // bytes of queue[head:]
+
+	leaving int // frames in rest once the connection is closing
+
+	progress int64 // engine clock: when the socket last took a byte, or filled
+	stallPos int   // index in the loop's list of full sockets; -1 if not on it
+
+	one [1]unicast // the queue's first array: most are that short
+}
+
+// unicast is a frame for one connection, with its place among the broadcasts.
+type unicast struct {
+	wire  []byte
+	after *entry // the newest broadcast when it was accepted: that one goes first
+}
+
+var outboundPool = sync.Pool{New: func() any { return new(outbound) }}
+
+func newOutbound() *outbound {
+	o := outboundPool.Get().(*outbound)
+	o.queue, o.stallPos = o.one[:0], -1
+	return o
+}
+
+func (o *outbound) free() {
+	*o = outbound{}
+	outboundPool.Put(o)
+}
+
+// backlog walks what a connection still lacks, in the order in which it was
+// accepted: broadcasts from the cursor on, and each unicast right after the
+// last broadcast that was accepted before it.
+type backlog struct {
+	cursor *entry
+	queue  []unicast
+}
+
+func (c *Conn) backlog() backlog {
+	b := backlog{cursor: c.cursor}
+	if c.out != nil {
+		b.queue = c.out.queue[c.out.head:]
+	}
+	return b
+}
+
+// next returns the next frame and what it counts for in waiting bytes; wire
+// is nil at the end.
+func (b *backlog) next() (wire []byte, cost int) {
+	if len(b.queue) > 0 && b.queue[0].after.seq <= b.cursor.seq {
+		wire = b.queue[0].wire
+		b.queue = b.queue[1:]
+		return wire, len(wire)
+	}
+	if e := b.cursor.next.Load(); e != nil {
+		b.cursor = e
+		return e.wire, 0
+	}
+	return nil, 0
+}
+
+// writer joins and sends. Each goroutine that writes has its own; the
+// connection's mu is held whenever one works on it.
+type writer struct {
+	eng  *Engine
+	join []byte // frames joined for one connection
+
+	// The last run of several broadcasts joined: in a sweep nearly every
+	// connection lacks the same ones.
+	runFrom, runTo *entry
+	run            []byte
+
+	// Sent since the last report.
+	frames, bytes int64
+}
+
+const (
+	// maxJoin bounds how much is copied together for one write: past it the
+	// copy costs more than the write it saves.
+	maxJoin = 64 << 10
+
+	// maxScratch is the largest buffer that is kept for reuse.
+	maxScratch = 1 << 20
+)
+
+// report adds what was sent to the engine's counters, and lets go of the
+// broadcasts it remembers: holding an entry holds all that follow.
+func (w *writer) report() {
+	w.runFrom, w.runTo = nil, nil
+	if w.frames > 0 || w.bytes > 0 {
+		w.eng.stats.framesOut.Add(w.frames)
+		w.eng.stats.bytesOut.Add(w.bytes)
+		w.frames, w.bytes = 0, 0
+	}
+}
+
+// drain sends what c lacks until nothing is left or the socket is full. The
+// caller holds c.mu; c is open and not blocked.
+func (w *writer) drain(c *Conn) {
+	for progress := false; ; progress = true {
+		chunk, to := w.gather(c)
+		if chunk == nil {
+			c.settle()
+			return
+		}
+		n, errno := sendNow(int(c.fd), chunk)
+		if errno != 0 && errno != unix.EAGAIN {
+			c.closeLocked(CloseGone, 0, "")
+			return
+		}
+		w.bytes += int64(n)
+		if to != nil && n == len(chunk) {
+			w.frames += int64(to.seq - c.cursor.seq)
+			c.cursor = to
+			continue
+		}
+		w.advance(c, n)
+		if n < len(chunk) {
+			c.block(progress || n > 0)
+			return
+		}
+	}
+}
+
+// gather returns the bytes to send next, joining small frames. If they are
+// exactly the broadcasts up to some entry, it returns that too.
+func (w *writer) gather(c *Conn) (chunk []byte, to *entry) {
+	if c.out != nil && len(c.out.rest) > 0 {
+		return c.out.rest, nil
+	}
+	b := c.backlog()
+	first, _ := b.next()
+	if first == nil {
+		return nil, nil
+	}
+	only := len(b.queue) == 0 && (c.out == nil || c.out.head == len(c.out.queue))
+	if only && c.cursor == w.runFrom && w.runTo.next.Load() == nil {
+		return w.run, w.runTo
+	}
+	ahead := b
+	second, _ := ahead.next()
+	if second == nil || len(first)+len(second) > maxJoin {
+		if only {
+			to = b.cursor
+		}
+		return first, to
+	}
+	join := w.join[:0]
+	if only {
+		join = w.run[:0]
+	}
+	join = append(join, first...)
+	for {
+		peek := b
+		wire, _ := peek.next()
+		if wire == nil || len(join)+len(wire) > maxJoin {
+			break
+		}
+		join = append(join, wire...)
+		b = peek
+	}
+	if only {
+		w.run, w.runFrom, w.runTo = join, c.cursor, b.cursor
+		return join, b.cursor
+	}
+	w.join = join
+	return join, nil
+}
+
+// advance records that the socket took n bytes of c's backlog.
+func (w *writer) advance(c *Conn, n int) {
+	o := c.out
+	freed := 0
+	if o != nil && len(o.rest) > 0 {
+		k := min(n, len(o.rest))
+		o.rest = o.rest[k:]
+		n -= k
+		if len(o.rest) == 0 {
+			freed += o.restCost
+			o.rest, o.restCost = nil, 0
+			w.frames++
+		}
+	}
+	b := c.backlog()
+	for n > 0 {
+		wire, cost := b.next()
+		if cost > 0 {
+			o.queue[o.head] = unicast{}
+			o.head++
+			o.queued -= cost
+		}
+		if n < len(wire) {
+			o = c.outbox()
+			o.rest, o.restCost = wire[n:], cost
+			break
+		}
+		n -= len(wire)
+		freed += cost
+		w.frames++
+	}
+	c.cursor = b.cursor
+	if freed > 0 {
+		w.eng.waiting.Add(-int64(freed))
+	}
+}
+
+// outbox returns c.out, made if need be. The caller holds c.mu.
+func (c *Conn) outbox() *outbound {
+	if c.out == nil {
+		c.out = newOutbound()
+	}
+	return c.out
+}
+
+// enqueue lets a frame wait for c, in its place after the given broadcast. The
+// bytes are already in the engine's waiting count. It reports false if c is
+// not open any more.
+func (c *Conn) enqueue(wire []byte, after *entry) bool {
+	c.mu.Lock()
+	if c.state != stateOpen {
+		c.mu.Unlock()
+		return false
+	}
+	c.push(wire, after)
+	if !c.blocked && c.overdue() {
+		// The worker lags behind the publishers, not the client behind the
+		// worker: the publisher does this connection's writing.
+		c.loop.eng.withWriter(func(w *writer) { w.drain(c) })
+	}
+	if c.state == stateOpen && c.blocked && c.overdue() {
+		c.closeLocked(CloseSlow, 0, "")
+	}
+	wake := c.state == stateOpen && !c.blocked && !c.dirty && c.out != nil
+	if wake {
+		c.dirty = true
+	}
+	s := c.loop.eng.shards[c.shard]
+	c.mu.Unlock()
+	if wake {
+		s.wakeFor(c)
+	}
+	return true
+}
+
+// push appends to c's queue. The caller holds c.mu.
+func (c *Conn) push(wire []byte, after *entry) {
+	o := c.outbox()
+	if o.head > 0 && o.head == len(o.queue) {
+		o.queue, o.head = o.queue[:0], 0
+	}
+	o.queue = append(o.queue, unicast{wire: wire, after: after})
+	o.queued += len(wire)
+}
+
+// overdue reports whether more waits for c than one connection may hold. The
+// frame that the socket took in part does not count: one message may always
+// be on its way. The caller holds c.mu.
+func (c *Conn) overdue() bool {
+	waits := c.loop.eng.log.tail.Load().end - c.cursor.end
+	if c.out != nil {
+		waits += uint64(c.out.queued)
+	}
+	return waits > uint64(c.loop.eng.opts.MaxPendingBytes)
+}
+
+// sendOwn writes a frame that only this connection gets, at once if nothing
+// is ahead of it. wire may be reused afterwards. The caller holds c.mu; c is
+// open.
+func (c *Conn) sendOwn(wire []byte) {
+	e := c.loop.eng
+	if !c.blocked {
+		n, errno := sendNow(int(c.fd), wire)
+		if errno != 0 && errno != unix.EAGAIN {
+			c.closeLocked(CloseGone, 0, "")
+			return
+		}
+		e.stats.bytesOut.Add(int64(n))
+		if n == len(wire) {
+			e.stats.framesOut.Add(1)
+			return
+		}
+		if n > 0 {
+			o := c.outbox()
+			o.rest, o.restCost = append([]byte(nil), wire[n:]...), len(wire)
+			e.waiting.Add(int64(len(wire)))
+			c.block(true)
+			return
+		}
+		c.block(false)
+	}
+	e.waiting.Add(int64(len(wire)))
+	c.push(append([]byte(nil), wire...), c.cursor)
+	switch {
+	case c.overdue():
+		c.closeLocked(CloseSlow, 0, "")
+	case e.waiting.Load() > e.opts.MaxTotalPendingBytes:
+		c.closeLocked(CloseOverload, 0, "")
+	}
+}
+
+// flush lets a worker send what c lacks.
+func (w *writer) flush(c *Conn, listed bool) {
+	c.mu.Lock()
+	if listed {
+		c.dirty = false
+	}
+	if c.state == stateOpen {
+		if !c.blocked {
+			w.drain(c)
+		}
+		if c.state == stateOpen && c.blocked && c.overdue() {
+			c.closeLocked(CloseSlow, 0, "")
+		}
+	}
+	c.mu.Unlock()
+}
+
+// resume goes on where a full socket stopped. The caller holds c.mu.
+func (c *Conn) resume() {
+	c.blocked = false
+	if c.state == stateOpen {
+		w := &c.loop.writer
+		w.drain(c)
+		w.report()
+		return
+	}
+	c.flushRest()
+}
+
+// block notes that c's socket is full; an OUT edge will follow. progress says
+// whether it took something just now. The caller holds c.mu.
+func (c *Conn) block(progress bool) {
+	o := c.outbox()
+	c.blocked = true
+	if progress || o.stallPos < 0 {
+		o.progress = c.loop.eng.now()
+	}
+	if o.stallPos < 0 {
+		c.loop.stalls.add(c, o)
+	}
+}
+
+// settle forgets the outbox when nothing is in it. The caller holds c.mu.
+func (c *Conn) settle() {
+	if o := c.out; o != nil {
+		c.loop.stalls.remove(o)
+		c.out = nil
+		o.free()
+	}
+}

@@ -1,0 +1,169 @@
+package engine
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// shard is one stripe of the connections, with its own lock and its own
+// outbound worker. A token's hash picks the shard; connections without a token
+// are spread by descriptor.
+type shard struct {
+	eng *Engine
+
+	mu     sync.Mutex // guards conns, tokens, sweep, and the Conn fields that say so
+	conns  []*Conn    // all connections of the shard, in no order
+	tokens tokenTable
+	sweep  int // conns[:sweep] have not been visited for the running broadcasts
+
+	work     sync.Mutex // guards what the worker waits for
+	wake     sync.Cond  // on work
+	dirty    []*Conn    // connections with something in their queue
+	behind   bool       // the broadcast log has grown since the last sweep began
+	stopping bool       // end once nothing is left to do
+
+	swept atomic.Uint64 // position in the broadcast log that every conn has reached
+	done  chan struct{} // closed when the worker has ended
+}
+
+// sweepSlice is how many connections a worker serves before it looks at its
+// queue again: at a few microseconds a write, a unicast behind a broadcast
+// waits for well under a millisecond.
+const sweepSlice = 64
+
+func newShard(e *Engine) *shard {
+	s := &shard{eng: e, done: make(chan struct{})}
+	s.wake.L = &s.work
+	return s
+}
+
+// insert enters c, whose token, hash and shard are set. The caller holds c.mu.
+func (s *shard) insert(c *Conn) {
+	s.mu.Lock()
+	c.pos = uint32(len(s.conns))
+	s.conns = append(s.conns, c)
+	if c.token != "" {
+		s.tokens.add(c)
+	}
+	s.mu.Unlock()
+}
+
+// remove takes c out. The caller holds c.mu.
+func (s *shard) remove(c *Conn) {
+	s.mu.Lock()
+	// The last connection fills the gap. It has been visited by a running
+	// sweep, which goes downwards, unless none has: then sweep shrinks too.
+	last := len(s.conns) - 1
+	moved := s.conns[last]
+	s.conns[c.pos], moved.pos = moved, c.pos
+	s.conns[last] = nil
+	s.conns = s.conns[:last]
+	s.sweep = min(s.sweep, last)
+	if cap(s.conns) > 1024 && len(s.conns) < cap(s.conns)/4 {
+		s.conns = append(make([]*Conn, 0, cap(s.conns)/2), s.conns...)
+	}
+	if c.token != "" {
+		s.tokens.remove(c)
+	}
+	s.mu.Unlock()
+}
+
+// matching appends the connections of token to dst.
+func (s *shard) matching(dst []*Conn, hash uint32, token string) []*Conn {
+	s.mu.Lock()
+	for c := s.tokens.find(hash, token); c != nil; c = c.next {
+		dst = append(dst, c)
+	}
+	s.mu.Unlock()
+	return dst
+}
+
+// wakeFor puts c on the worker's list. The caller has set c.dirty.
+func (s *shard) wakeFor(c *Conn) {
+	s.work.Lock()
+	s.dirty = append(s.dirty, c)
+	s.work.Unlock()
+	s.wake.Signal()
+}
+
+// wakeForBroadcast tells the worker that the log has grown.
+func (s *shard) wakeForBroadcast() {
+	s.work.Lock()
+	s.behind = true
+	s.work.Unlock()
+	s.wake.Signal()
+}
+
+// stop lets the worker finish what there is and then end; done tells when.
+func (s *shard) stop() {
+	s.work.Lock()
+	s.stopping = true
+	s.work.Unlock()
+	s.wake.Signal()
+}
+
+// run is the worker. It ends after stop.
+func (s *shard) run() {
+	defer close(s.done)
+	w := &writer{eng: s.eng}
+	var batch []*Conn
+	var target *entry // what the running sweep brings every connection up to
+	for {
+		s.work.Lock()
+		for len(s.dirty) == 0 && !s.behind && target == nil {
+			if s.stopping {
+				s.work.Unlock()
+				return
+			}
+			s.wake.Wait()
+		}
+		batch, s.dirty = s.dirty, batch[:0]
+		if target == nil && s.behind {
+			s.behind = false
+			target = s.startSweep()
+		}
+		s.work.Unlock()
+
+		for i, c := range batch {
+			w.flush(c, true)
+			batch[i] = nil
+		}
+		if target != nil && s.sweepOn(w) {
+			s.swept.Store(target.end)
+			target = nil
+		}
+		w.report()
+		if cap(batch) > 4096 {
+			batch = nil // a burst's array is not kept
+		}
+		if target != nil {
+			runtime.Gosched() // publishers and loops share the processor
+		}
+	}
+}
+
+// startSweep begins a round over all connections.
+func (s *shard) startSweep() *entry {
+	target := s.eng.log.tail.Load()
+	s.mu.Lock()
+	s.sweep = len(s.conns)
+	s.mu.Unlock()
+	return target
+}
+
+// sweepOn serves the next slice of connections. It reports whether the round
+// is over. The round goes from the last connection down to the first: those
+// that arrive meanwhile land behind it, and are up to date already.
+func (s *shard) sweepOn(w *writer) bool {
+	var slice [sweepSlice]*Conn
+	s.mu.Lock()
+	from := max(0, s.sweep-sweepSlice)
+	n := copy(slice[:], s.conns[from:s.sweep])
+	s.sweep = from
+	s.mu.Unlock()
+	for _, c := range slice[:n] {
+		w.flush(c, false)
+	}
+	return from == 0
+}

@@ -1,0 +1,103 @@
+package engine
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+)
+
+// stallList is a loop's connections whose sockets are full. Few are, most of
+// the time; those that stay so too long, or hold too much, are closed.
+type stallList struct {
+	mu    sync.Mutex
+	conns []*Conn
+	outs  []*outbound // conns[i].out, whose stallPos is i
+	loop  *loop
+}
+
+// add enters c. The caller holds c.mu.
+func (s *stallList) add(c *Conn, o *outbound) {
+	s.mu.Lock()
+	o.stallPos = len(s.conns)
+	s.conns = append(s.conns, c)
+	s.outs = append(s.outs, o)
+	first := len(s.conns) == 1
+	s.mu.Unlock()
+	if first {
+		s.loop.run(s.loop.arm) // somebody must look at the clock
+	}
+}
+
+// remove takes o's connection out, if it is in. The caller holds its mu.
+func (s *stallList) remove(o *outbound) {
+	if o.stallPos < 0 {
+		return
+	}
+	s.mu.Lock()
+	last := len(s.conns) - 1
+	i := o.stallPos
+	s.conns[i], s.outs[i] = s.conns[last], s.outs[last]
+	s.outs[i].stallPos = i
+	s.conns[last], s.outs[last] = nil, nil
+	s.conns, s.outs = s.conns[:last], s.outs[:last]
+	o.stallPos = -1
+	s.mu.Unlock()
+}
+
+func (s *stallList) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
+
+func (s *stallList) appendTo(dst []*Conn) []*Conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append(dst, s.conns...)
+}
+
+// expire closes those whose socket took no byte since before.
+func (s *stallList) expire(before int64) {
+	for _, c := range s.appendTo(nil) {
+		c.mu.Lock()
+		if c.state == stateOpen && c.blocked && c.out.progress <= before {
+			c.closeLocked(CloseStalled, 0, "")
+		}
+		c.mu.Unlock()
+	}
+}
+
+// relieve closes the connections with full sockets that hold the most, until
+// at least want bytes are free again. It reports whether it closed any.
+func (e *Engine) relieve(want int64) bool {
+	if !e.relieving.TryLock() {
+		return false // somebody is at it
+	}
+	defer e.relieving.Unlock()
+	type load struct {
+		c     *Conn
+		bytes int
+	}
+	var loads []load
+	var conns []*Conn
+	for _, l := range e.loops {
+		conns = l.stalls.appendTo(conns)
+	}
+	for _, c := range conns {
+		c.mu.Lock()
+		if c.state == stateOpen && c.out != nil && c.out.queued > 0 {
+			loads = append(loads, load{c, c.out.queued})
+		}
+		c.mu.Unlock()
+	}
+	slices.SortFunc(loads, func(a, b load) int { return cmp.Compare(b.bytes, a.bytes) })
+	var freed int64
+	for _, x := range loads {
+		if freed >= want {
+			break
+		}
+		x.c.end(CloseOverload)
+		freed += int64(x.bytes)
+	}
+	return freed > 0
+}
