@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"fmt"
+	"math/bits"
+)
+
+// checkTimerWheel reports the first invariant that does not hold.
+func checkTimerWheel[T comparable](w *timerWheel[T]) error {
+	if w.elapsed > w.now {
+		return fmt.Errorf("elapsed %d is past now %d", w.elapsed, w.now)
+	}
+	if o := w.opened; o != noSlot {
+		if o < wheelSlots || w.occupied[o>>wheelDigit]&o.bit() == 0 {
+			return fmt.Errorf("opened slot %d is of level 0 or empty", o)
+		}
+		if at := o.start(w.elapsed); at <= w.elapsed || at > w.now {
+			return fmt.Errorf("opened slot starts at %d, elapsed is %d, now %d", at, w.elapsed, w.now)
+		}
+	}
+	entries, blocks := 0, 0
+	for s := range noSlot {
+		if w.occupied[s>>wheelDigit]&s.bit() == 0 {
+			continue
+		}
+		seen := w.elapsed // the time at which the slot's entries were placed
+		if w.opened != noSlot && s < w.opened&^(wheelSlots-1) {
+			seen = w.opened.start(w.elapsed)
+		}
+		last := map[uint64]uint32{} // newest generation by deadline
+		prev := noIndex
+		for i := w.slots[s].head; ; i = w.blocks.at(i).next {
+			b := w.blocks.lookup(i)
+			if b == nil || slabIsFree(&w.blocks, i) {
+				return fmt.Errorf("slot %d holds free block %d", s, i)
+			}
+			blocks++
+			if b.slot != s || b.prev != prev || b.live == 0 || b.live >= 1<<blockRefs {
+				return fmt.Errorf("slot %d, block %d after %d: slot %d, prev %d, live %b", s, i, prev, b.slot, b.prev, b.live)
+			}
+			for p, ref := range b.refs {
+				if b.live>>p&1 == 0 {
+					continue
+				}
+				entries++
+				e := w.entries.lookup(ref)
+				if e == nil || slabIsFree(&w.entries, ref) || e.gen == 0 {
+					return fmt.Errorf("slot %d holds free entry %d", s, ref)
+				}
+				if e.place != i<<blockPlace|uint32(p) {
+					return fmt.Errorf("entry %d at block %d, position %d has place %x", ref, i, p, e.place)
+				}
+				if e.deadline < seen || slotFor(e.deadline, seen) != s {
+					return fmt.Errorf("entry %d with deadline %d is in slot %d, seen at %d", ref, e.deadline, s, seen)
+				}
+				if e.gen <= last[e.deadline] {
+					return fmt.Errorf("slot %d: generation %d behind %d for deadline %d", s, e.gen, last[e.deadline], e.deadline)
+				}
+				last[e.deadline] = e.gen
+			}
+			if prev = i; b.next == noIndex {
+				break
+			}
+		}
+		if w.slots[s].tail != prev {
+			return fmt.Errorf("slot %d ends with block %d, tail is %d", s, prev, w.slots[s].tail)
+		}
+	}
+	if entries != w.entries.used || blocks != w.blocks.used {
+		return fmt.Errorf("%d entries of %d and %d blocks of %d are in slots", entries, w.entries.used, blocks, w.blocks.used)
+	}
+	for c, mem := range w.entries.mem {
+		for i := 0; mem != nil && i < slabChunk; i++ {
+			if mem[i] != (timerEntry[T]{}) && w.entries.free[c][i/64]>>(i%64)&1 == 1 {
+				return fmt.Errorf("free entry %d of chunk %d is not zero: %+v", i, c, mem[i])
+			}
+		}
+	}
+	if err := checkTimerSlab(&w.entries); err != nil {
+		return fmt.Errorf("entries: %w", err)
+	}
+	if err := checkTimerSlab(&w.blocks); err != nil {
+		return fmt.Errorf("blocks: %w", err)
+	}
+	return nil
+}
+
+func checkTimerSlab[E any](s *timerSlab[E]) error {
+	used, open, spare, vacant := 0, 0, 0, 0
+	for c := range s.chunks {
+		k := &s.chunks[c]
+		free := 0
+		for w, word := range s.free[c] {
+			free += bits.OnesCount64(word)
+			if (word != 0) != (k.words>>w&1 == 1) {
+				return fmt.Errorf("chunk %d: word %d is %x, summary %b", c, w, word, k.words)
+			}
+		}
+		if free+int(k.used) != slabChunk {
+			return fmt.Errorf("chunk %d: %d free and %d used", c, free, k.used)
+		}
+		used += int(k.used)
+		switch {
+		case s.mem[c] == nil && k.used > 0:
+			return fmt.Errorf("chunk %d was given back with %d elements in use", c, k.used)
+		case s.mem[c] == nil:
+			vacant++
+		case k.used == 0:
+			spare++
+		case free > 0:
+			open++
+		}
+	}
+	if used != s.used || spare != s.spares || spare > 1+used/(slabChunk*slabSpare) {
+		return fmt.Errorf("%d used, %d chunks spare; the account says %d, %d", used, spare, s.used, s.spares)
+	}
+	prev := noIndex
+	for c := s.head; c != noIndex; c = s.chunks[c].next {
+		if k := &s.chunks[c]; k.used == 0 || k.words == 0 || k.prev != prev {
+			return fmt.Errorf("chunk %d is on the list wrongly", c)
+		}
+		prev = c
+		open--
+	}
+	for c := s.spare; c != noIndex; c = s.chunks[c].next {
+		spare--
+	}
+	for c := s.vacant; c != noIndex; c = s.chunks[c].next {
+		vacant--
+	}
+	if open != 0 || spare != 0 || vacant != 0 || prev != s.tail {
+		return fmt.Errorf("lists are wrong by %d open, %d spare, %d vacant chunks; tail %d", open, spare, vacant, s.tail)
+	}
+	return nil
+}
+
+func slabIsFree[E any](s *timerSlab[E], i uint32) bool {
+	return s.free[i/slabChunk][i/64%slabWords]>>(i%64)&1 == 1
+}

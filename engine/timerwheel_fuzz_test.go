@@ -1,0 +1,58 @@
+package engine
+
+import (
+	"encoding/binary"
+	"math"
+	"testing"
+)
+
+// FuzzTimerWheel reads the input as operations on a wheel, three bytes each:
+// what to do, and a number of ticks or an index as mantissa and exponent. The
+// wheel is compared with the oracle and looked into after each.
+func FuzzTimerWheel(f *testing.F) {
+	f.Add(uint64(0), []byte{0, 1, 0, 0, 130, 0, 3, 129, 0, 0, 131, 0, 4, 255, 0})
+	f.Fuzz(func(t *testing.T, epoch uint64, ops []byte) {
+		m := newWheelModel(t, epoch)
+		for ; len(ops) >= 3 && m.next < 500; ops = ops[3:] {
+			arg := uint64(ops[1]) << (ops[2] % 48)
+			budget := int(ops[0]>>4) * 3
+			switch ops[0] % 8 {
+			case 0:
+				m.insert(addTicks(m.now, arg))
+			case 1: // a tick before the border
+				m.insert(addTicks(m.now, max(arg, 1)-1))
+			case 2: // a crowd, past the length of a block
+				for range int(ops[0]>>4) + 1 {
+					m.insert(addTicks(m.now, arg))
+				}
+			case 3:
+				m.advance(addTicks(m.now, arg), budget, nil)
+			case 4:
+				m.advanceFully(addTicks(m.now, arg), budget+1)
+			case 5:
+				m.advance(addTicks(m.now, arg), budget, func() { m.insert(addTicks(m.now, arg%65)) })
+			case 6:
+				if n := len(m.waiting); n > 0 {
+					m.cancel(int(binary.LittleEndian.Uint16(ops[1:])) % n)
+				}
+			case 7:
+				if n := len(m.gone); n > 0 {
+					m.cancelGone(int(binary.LittleEndian.Uint16(ops[1:])) % n)
+				}
+			}
+			m.check()
+		}
+		m.advanceFully(math.MaxUint64, 7)
+		if m.check(); len(m.waiting) > 0 {
+			t.Fatalf("%d entries outlived the end of time", len(m.waiting))
+		}
+	})
+}
+
+// addTicks is a+b, at most the end of time.
+func addTicks(a, b uint64) uint64 {
+	if a > math.MaxUint64-b {
+		return math.MaxUint64
+	}
+	return a + b
+}

@@ -1,0 +1,267 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"unsafe"
+)
+
+// drainWheel advances a wheel to now and returns what it fired.
+func drainWheel[T any](w *timerWheel[T], now uint64) (fired []T) {
+	for w.Advance(now, 3, func(v T) { fired = append(fired, v) }) {
+	}
+	return fired
+}
+
+func wantWheelFired[T comparable](t *testing.T, got []T, want ...T) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Fatalf("fired %v, want %v", got, want)
+	}
+}
+
+func TestTimerWheelFiresPastDeadlinesNext(t *testing.T) {
+	w := newTimerWheel[string](1000)
+	w.Insert(10, "past")
+	w.Insert(1000, "now")
+	w.Insert(0, "long past")
+	wantWheelFired(t, drainWheel(w, 0), "past", "now", "long past") // time does not go back
+	w.Insert(1000, "again")
+	wantWheelFired(t, drainWheel(w, 1000), "again")
+}
+
+// An interrupted cascade must not let a newcomer overtake entries of the same
+// deadline that wait in the slot since long.
+func TestTimerWheelKeepsOrderInAnInterruptedCascade(t *testing.T) {
+	for budget := range 12 {
+		w := newTimerWheel[int](0)
+		const deadline = 5*64*64 + 7*64 + 9
+		for v := range 10 {
+			w.Insert(deadline, v)
+		}
+		fire := func(v int) { t.Fatalf("budget %d: %d fired early", budget, v) }
+		w.Advance(deadline-1, budget, fire)
+		w.Insert(deadline, 10)
+		w.Advance(deadline-1, budget, fire)
+		w.Insert(deadline, 11)
+		wantWheelFired(t, drainWheel(w, deadline), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
+	}
+}
+
+func TestTimerWheelCancelEmptiesAnOpenedSlot(t *testing.T) {
+	w := newTimerWheel[int](0)
+	w.Insert(130, 1)
+	h := w.Insert(131, 2)
+	if !w.Advance(129, 1, nil) {
+		t.Fatal("one move did not leave the other entry to be moved")
+	}
+	w.Cancel(h)
+	if err := checkTimerWheel(w); err != nil {
+		t.Fatal(err)
+	}
+	w.Insert(131, 3)
+	wantWheelFired(t, drainWheel(w, 131), 1, 3)
+}
+
+func TestTimerWheelStaleHandles(t *testing.T) {
+	w := newTimerWheel[string](0)
+	first := w.Insert(10, "first")
+	if v, ok := w.Cancel(first); !ok || v != "first" {
+		t.Fatalf("Cancel = %q, %v", v, ok)
+	}
+	second := w.Insert(10, "second")
+	if second.index != first.index {
+		t.Fatalf("the free entry %d was not used again, but %d", first.index, second.index)
+	}
+	fired := w.Insert(5, "fired")
+	wantWheelFired(t, drainWheel(w, 5), "fired")
+	burst := make([]timerHandle, 4*slabChunk) // of chunks that are given back
+	for i := range burst {
+		burst[i] = w.Insert(20, "burst")
+	}
+	for _, h := range burst {
+		w.Cancel(h)
+	}
+	for _, stale := range append(burst, first, fired, timerHandle{}, timerHandle{index: 1 << 31, gen: 1}, timerHandle{index: second.index}) {
+		if v, ok := w.Cancel(stale); ok {
+			t.Fatalf("stale handle %+v cancelled %q", stale, v)
+		}
+	}
+	wantWheelFired(t, drainWheel(w, 10), "second")
+}
+
+func TestTimerWheelZeroHandleNamesNone(t *testing.T) {
+	w := newTimerWheel[int](0)
+	h := w.Insert(1, 1)
+	drainWheel(w, 1)
+	if h.index != 0 { // or the zero handle would not meet a free entry
+		t.Fatalf("the first entry has index %d", h.index)
+	}
+	if _, ok := w.Cancel(timerHandle{}); ok || w.Len() != 0 {
+		t.Fatalf("the zero handle cancelled a free entry; Len = %d", w.Len())
+	}
+}
+
+func TestTimerWheelGenerationSkipsZero(t *testing.T) {
+	w := newTimerWheel[int](0)
+	w.gen--
+	w.Insert(1, 1)
+	w.gen = ^uint32(0)
+	h := w.Insert(2, 2)
+	if _, ok := w.Cancel(h); h.gen == 0 || !ok {
+		t.Fatalf("handle %+v of the entry after the last generation is not usable", h)
+	}
+}
+
+func TestTimerWheelFireMayUseTheWheel(t *testing.T) {
+	w := newTimerWheel[string](0)
+	var h timerHandle
+	var fired []string
+	w.Insert(100, "a")
+	h = w.Insert(100, "b")
+	w.Insert(100, "c")
+	w.Advance(150, 100, func(v string) {
+		fired = append(fired, v)
+		if v == "a" {
+			w.Cancel(h)
+			w.Insert(120, "due") // counts as 150
+			w.Insert(151, "later")
+		}
+	})
+	wantWheelFired(t, fired, "a", "c", "due")
+	wantWheelFired(t, drainWheel(w, 151), "later")
+}
+
+func TestTimerWheelEndlessFireStopsAtBudget(t *testing.T) {
+	w := newTimerWheel[int](0)
+	w.Insert(1, 0)
+	fired := 0
+	more := w.Advance(1, 50, func(int) { fired++; w.Insert(1, 0) })
+	if fired != 50 || !more {
+		t.Fatalf("fired %d, more %v; want 50, true", fired, more)
+	}
+}
+
+func TestTimerWheelSurvivesAPanicInFire(t *testing.T) {
+	w := newTimerWheel[int](0)
+	for v := range 3 {
+		w.Insert(100, v)
+	}
+	func() {
+		defer func() { _ = recover() }()
+		w.Advance(100, 100, func(int) { panic("fire") })
+	}()
+	if err := checkTimerWheel(w); err != nil {
+		t.Fatal(err)
+	}
+	wantWheelFired(t, drainWheel(w, 100), 1, 2)
+}
+
+// TestTimerWheelSleepsLong counts the times an owner wakes that sleeps until
+// Next: once a level at most, however far the deadline.
+func TestTimerWheelSleepsLong(t *testing.T) {
+	const epoch = 1_733_890_123_456
+	for _, delay := range []uint64{1, 64, 1000, 86_400_000, 10 * wheelCentury} {
+		t.Run(fmt.Sprint(delay), func(t *testing.T) {
+			w := newTimerWheel[int](epoch)
+			w.Insert(epoch+delay, 1)
+			wakes := 0
+			for {
+				at, ok := w.Next()
+				if !ok {
+					break
+				}
+				if wakes++; wakes > wheelLevels {
+					t.Fatalf("woke %d times", wakes)
+				}
+				w.Advance(at, 1, func(int) {
+					if at != epoch+delay {
+						t.Fatalf("fired after %d", at-epoch)
+					}
+				})
+			}
+		})
+	}
+}
+
+// TestTimerWheelCrossesEmptyTimeAtOnce would not end if a tick took a step.
+func TestTimerWheelCrossesEmptyTimeAtOnce(t *testing.T) {
+	w := newTimerWheel[int](0)
+	for range 1000 {
+		if w.Advance(w.now+10*wheelCentury, 0, nil) {
+			t.Fatal("an empty wheel has work")
+		}
+	}
+	w.Insert(w.now+1, 1)
+	wantWheelFired(t, drainWheel(w, w.now+10*wheelCentury), 1)
+}
+
+// TestTimerWheelGivesMemoryBack: a burst that is over leaves a chunk of each
+// kind, and handles into what was given back are harmless.
+func TestTimerWheelGivesMemoryBack(t *testing.T) {
+	w := newTimerWheel[int](0)
+	for range 2 {
+		deadline := w.now + 5000
+		for v := range 20 * slabChunk {
+			w.Insert(deadline+uint64(v%700), v)
+		}
+		drainWheel(w, deadline+700)
+		for _, n := range []int{slabChunksHeld(&w.entries), slabChunksHeld(&w.blocks)} {
+			if n > 1 {
+				t.Fatalf("an empty wheel holds %d chunks", n)
+			}
+		}
+		if err := checkTimerWheel(w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(w.entries.mem); n > 21 {
+		t.Fatalf("the second burst did not use the numbers of the first: %d chunks", n)
+	}
+}
+
+// TestTimerWheelFillsHolesFirst: what is cancelled in full chunks is used again
+// before memory grows.
+func TestTimerWheelFillsHolesFirst(t *testing.T) {
+	w := newTimerWheel[int](0)
+	handles := make([]timerHandle, 3*slabChunk)
+	for v := range handles {
+		handles[v] = w.Insert(uint64(v), v)
+	}
+	for round := range 3 {
+		for i := round; i < len(handles); i += 3 {
+			if v, ok := w.Cancel(handles[i]); !ok || v != i {
+				t.Fatalf("Cancel = %d, %v, want %d", v, ok, i)
+			}
+		}
+		if err := checkTimerWheel(w); err != nil {
+			t.Fatal(err)
+		}
+		for i := round; i < len(handles); i += 3 {
+			handles[i] = w.Insert(uint64(i), i)
+		}
+		if n := slabChunksHeld(&w.entries); n != 3 {
+			t.Fatalf("%d chunks are held, want 3", n)
+		}
+	}
+}
+
+func slabChunksHeld[E any](s *timerSlab[E]) (n int) {
+	for _, mem := range s.mem {
+		if mem != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// A block is a cache line, and an entry with a string never straddles two.
+func TestTimerWheelSizes(t *testing.T) {
+	if n := unsafe.Sizeof(timerBlock{}); n != 64 {
+		t.Errorf("a block takes %d bytes, want 64", n)
+	}
+	if n := unsafe.Sizeof(timerEntry[string]{}); n != 32 {
+		t.Errorf("an entry with a string takes %d bytes, want 32", n)
+	}
+}
