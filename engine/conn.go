@@ -59,6 +59,12 @@ type Conn struct {
 	prev, next *Conn  // others of the same token; guarded by the shard's mu alone
 }
 
+func (c *Conn) is(s connState) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.state == s
+}
+
 // maxReads is how many full receive buffers one event may take before the
 // loop's other connections get their turn.
 const maxReads = 4
@@ -97,6 +103,10 @@ func (c *Conn) rescue() {
 		e.stats.panics.Add(1)
 		// The panic's value may hold what a peer sent: the stack is enough.
 		e.opts.Logger.Error("panic while serving a connection; it is closed", "stack", string(debug.Stack()))
+		if c.inHandshake() {
+			c.loop.refuse(c, &Refusal{statusInternalServerError, "internal error"})
+			return
+		}
 		c.end(CloseInternal)
 	}
 }

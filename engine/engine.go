@@ -48,6 +48,8 @@ type Engine struct {
 	clock    atomic.Uint32 // keepalive ticks; stands still without pings
 	stopping atomic.Bool
 	stats    counters
+
+	started bool // owned by the caller of Start and Shutdown
 }
 
 // Listen makes an engine and binds its port; connections wait in the kernel
@@ -87,6 +89,7 @@ func Listen(opts Options, h Handler) (*Engine, error) {
 
 // Start serves. It returns at once.
 func (e *Engine) Start() error {
+	e.started = true
 	for _, s := range e.shards {
 		go s.run() // ends after shard.stop, closes shard.done
 	}
@@ -133,6 +136,9 @@ func (e *Engine) Send(token string, f Frame) (matched int, err error) {
 	if e.stopping.Load() {
 		return 0, ErrStopping
 	}
+	if f.Len() == 0 {
+		return 0, nil // the zero Frame: nothing to send
+	}
 	hash := e.hash(token)
 	var few [8]*Conn
 	conns := e.shards[e.shardIndex(hash)].matching(few[:0], uint32(hash), token)
@@ -156,6 +162,9 @@ func (e *Engine) Send(token string, f Frame) (matched int, err error) {
 // connections if need be.
 func (e *Engine) reserve(n int64) bool {
 	limit := e.opts.MaxTotalPendingBytes
+	if n > limit {
+		return false // it can never fit: nobody is closed for it
+	}
 	if e.waiting.Add(n) <= limit {
 		return true
 	}
@@ -171,6 +180,9 @@ func (e *Engine) reserve(n int64) bool {
 func (e *Engine) Broadcast(f Frame) (matched int, err error) {
 	if e.stopping.Load() {
 		return 0, ErrStopping
+	}
+	if f.Len() == 0 {
+		return 0, nil // the zero Frame: nothing to send
 	}
 	if !e.log.append(f, uint64(e.opts.MaxTotalPendingBytes), e.swept) {
 		e.stats.saturated.Add(1)
@@ -205,9 +217,12 @@ func (e *Engine) Schedule(due time.Time, token string, f Frame, stamp int) error
 	if stamp >= 0 {
 		stamp = f.payloadLen() - stamp // from the end: the header's length varies
 	}
-	// Rounded up: never early.
-	at := max(0, due.Sub(e.began)+time.Millisecond-1) / time.Millisecond
-	if err := e.delayed.add(uint64(at), pack(token, f, stamp)); err != nil {
+	wait := max(0, due.Sub(e.began)) // of the longest Duration at most
+	at := uint64(wait / time.Millisecond)
+	if wait%time.Millisecond > 0 {
+		at++ // never early
+	}
+	if err := e.delayed.add(at, pack(token, f, stamp)); err != nil {
 		e.stats.saturated.Add(1)
 		return err
 	}
@@ -229,7 +244,7 @@ func (e *Engine) closeLoops() {
 // handshakesPerLoop is each loop's part of MaxHandshakes.
 func (e *Engine) handshakesPerLoop() int { return max(1, e.opts.MaxHandshakes/len(e.loops)) }
 
-// Shutdown ends a started engine: it stops accepting connections and messages, lets
+// Shutdown ends an engine, started or not: it stops accepting connections and messages, lets
 // out what was accepted, closes every connection with 1001, and waits until
 // all are gone or ctx ends, when it drops what is left and returns ctx's
 // error. Messages still waiting for their time are lost and counted. No
@@ -251,13 +266,16 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	if e.keep != nil {
 		e.keep.halt()
 	}
-	for _, s := range e.shards {
-		s.stop()
-	}
-	for _, s := range e.shards {
-		<-s.done // bounded: workers never wait for a client
+	if e.started {
+		for _, s := range e.shards {
+			s.stop()
+		}
+		for _, s := range e.shards {
+			<-s.done // bounded: workers never wait for a client
+		}
 	}
 	err := e.closeAll(ctx)
+	_ = e.http.Close() // again: a loop may have offered a connection while it closed
 	e.closeLoops()
 	return err
 }
@@ -265,14 +283,20 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 // closeAll closes every connection and waits for the loops to be rid of them.
 func (e *Engine) closeAll(ctx context.Context) (err error) {
 	var all []chan struct{}
+	var calm sync.WaitGroup
 	for _, l := range e.loops {
 		empty := make(chan struct{})
 		all = append(all, empty)
+		calm.Add(1)
 		l.run(func() {
 			l.dropHandshakes()
 			l.drainTo(empty)
+			calm.Done()
 		})
 	}
+	// A handshake that looked at stopping just before it was set has entered
+	// its shard by now, and none will any more.
+	calm.Wait()
 	for _, s := range e.shards {
 		s.mu.Lock()
 		conns := append([]*Conn(nil), s.conns...)

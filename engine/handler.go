@@ -29,11 +29,3 @@ type Request struct {
 	Host   []byte // Host header
 	Origin []byte // Origin header, nil if there is none (RFC 6455 section 10.2)
 }
-
-// Refusal is an error of Handler.Open that becomes an HTTP answer.
-type Refusal struct {
-	Status int    // HTTP status, 4xx or 5xx
-	Reason string // one line of text for the body
-}
-
-func (r *Refusal) Error() string { return r.Reason }

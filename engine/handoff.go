@@ -3,10 +3,12 @@ package engine
 import (
 	"errors"
 	"net"
-	"net/http"
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // httpListener yields the connections that are not WebSockets to an HTTP
@@ -108,7 +110,7 @@ func (l *loop) handOff(c *Conn, read []byte) {
 	if e.http.open.Add(1) > int64(e.opts.MaxHTTPConns) {
 		e.http.open.Add(-1)
 		e.stats.full.Add(1)
-		l.refuse(c, &Refusal{http.StatusServiceUnavailable, "too many HTTP connections"})
+		l.refuse(c, &Refusal{statusServiceUnavailable, "too many HTTP connections"})
 		return
 	}
 	conn, err := l.detach(c)
@@ -136,4 +138,43 @@ func (l *loop) detach(c *Conn) (net.Conn, error) {
 	defer f.Close()
 	defer l.left()
 	return net.FileConn(f)
+}
+
+// Adopt takes a connection that HTTP has yielded back: a client, or a proxy
+// with connections to spare, has sent a request on it that the handler claims.
+// read is what was read from that request's line on. c is closed in any case;
+// an error means that its socket is too.
+func (e *Engine) Adopt(c net.Conn, read []byte) error {
+	defer c.Close()
+	if e.stopping.Load() {
+		return ErrStopping
+	}
+	handed, ok := c.(*handedConn)
+	if !ok {
+		return errors.New("engine: not a connection of this engine")
+	}
+	tcp, ok := handed.Conn.(syscall.Conn)
+	if !ok {
+		return errors.ErrUnsupported
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return err
+	}
+	fd := -1
+	if ctl := raw.Control(func(s uintptr) { fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) }); ctl != nil {
+		return ctl
+	}
+	if err != nil {
+		return os.NewSyscallError("fcntl", err)
+	}
+	l := e.loops[fd%len(e.loops)]
+	l.run(func() {
+		c := l.adopt(fd)
+		defer c.rescue()
+		if c.inHandshake() {
+			l.takeHead(c, read)
+		}
+	})
+	return nil
 }

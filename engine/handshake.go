@@ -3,8 +3,6 @@ package engine
 import (
 	"bytes"
 	"errors"
-	"fmt"
-	"net/http"
 
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
@@ -39,11 +37,7 @@ func (l *loop) skipFinished() {
 	}
 }
 
-func (c *Conn) inHandshake() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.state == stateHandshake
-}
+func (c *Conn) inHandshake() bool { return c.is(stateHandshake) }
 
 // expireHandshakes ends those whose head is not complete in time.
 func (l *loop) expireHandshakes(now int64) {
@@ -79,43 +73,53 @@ func (l *loop) readHead(c *Conn, ev readiness) {
 			l.endHandshake()
 			return
 		}
-		data := l.buf[:n]
-		if before := l.heads[c]; before != nil {
-			data = append(before, data...)
-		}
-		switch verdict, size := judgeHead(data, l.eng.handler.Claims); verdict {
-		case headPartial:
-			if l.heads[c] == nil {
-				data = append([]byte(nil), data...)
-			}
-			l.heads[c] = data
-		case headForeign:
-			delete(l.heads, c)
-			l.handOff(c, data)
-			return
-		case headTooLong:
-			l.refuse(c, &Refusal{http.StatusRequestHeaderFieldsTooLarge, "the request head is longer than 8 KiB"})
-			return
-		case headComplete:
-			delete(l.heads, c)
-			if l.upgrade(c, data[:size], data[size:]) && (n == len(l.buf) || ev&hungUp != 0) {
+		full := n == len(l.buf) || ev&hungUp != 0 // more may be there already
+		if l.takeHead(c, l.buf[:n]) {
+			if full && c.is(stateOpen) {
 				c.receive(ev)
 			}
 			return
 		}
-		if n < len(l.buf) && ev&hungUp == 0 {
+		if !full {
 			return
 		}
 	}
 }
 
+// takeHead takes bytes of a request head and acts once it can be judged. It
+// reports whether it has.
+func (l *loop) takeHead(c *Conn, data []byte) bool {
+	before := l.heads[c]
+	if before != nil {
+		data = append(before, data...)
+	}
+	verdict, size := judgeHead(data, l.eng.handler.Claims)
+	if verdict == headPartial {
+		if before == nil {
+			data = append([]byte(nil), data...)
+		}
+		l.heads[c] = data
+		return false
+	}
+	delete(l.heads, c)
+	switch verdict {
+	case headForeign:
+		l.handOff(c, data)
+	case headTooLong:
+		l.refuse(c, &Refusal{statusRequestHeaderFieldsTooLarge, "the request head is longer than 8 KiB"})
+	case headComplete:
+		l.upgrade(c, data[:size], data[size:])
+	}
+	return true
+}
+
 // upgrade answers a complete request head. tail is what came behind it: the
-// first frames, perhaps. It reports whether the connection is open afterwards.
-func (l *loop) upgrade(c *Conn, head, tail []byte) bool {
+// first frames, perhaps.
+func (l *loop) upgrade(c *Conn, head, tail []byte) {
 	token, refusal := l.upgrader.judge(head)
 	if refusal != nil {
 		l.refuse(c, refusal)
-		return false
+		return
 	}
 	e := l.eng
 	c.mu.Lock()
@@ -123,8 +127,8 @@ func (l *loop) upgrade(c *Conn, head, tail []byte) bool {
 		e.open.Add(-1)
 		c.mu.Unlock()
 		e.stats.full.Add(1)
-		l.refuse(c, &Refusal{http.StatusServiceUnavailable, "too many connections"})
-		return false
+		l.refuse(c, &Refusal{statusServiceUnavailable, "too many connections"})
+		return
 	}
 	c.state = stateOpen
 	c.seen.Store(e.clock.Load())
@@ -141,7 +145,7 @@ func (l *loop) upgrade(c *Conn, head, tail []byte) bool {
 	c.mu.Unlock()
 	l.endHandshake()
 	e.stats.upgraded.Add(1)
-	return c.feed(tail)
+	c.feed(tail)
 }
 
 // enter puts c, which is in no shard, into the shard of token. The caller
@@ -162,32 +166,6 @@ func (e *Engine) enter(c *Conn, token string) {
 	}
 }
 
-// refuse answers a handshake with an error status and closes.
-func (l *loop) refuse(c *Conn, r *Refusal) {
-	delete(l.heads, c)
-	extra := ""
-	switch r.Status {
-	case http.StatusUpgradeRequired:
-		extra = "Sec-WebSocket-Version: 13\r\nUpgrade: websocket\r\n"
-	case http.StatusMethodNotAllowed:
-		extra = "Allow: GET\r\n"
-	case http.StatusServiceUnavailable:
-		extra = fmt.Sprintf("Retry-After: %d\r\n", retryAfterSeconds)
-	}
-	c.mu.Lock()
-	if c.state == stateHandshake {
-		c.outbox().rest = fmt.Appendf(nil, "HTTP/1.1 %d %s\r\n%sContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s\n",
-			r.Status, http.StatusText(r.Status), extra, len(r.Reason)+1, r.Reason)
-		c.closeLocked(CloseHandshakeRefused, 0, "")
-		c.flushRest()
-	}
-	c.mu.Unlock()
-	l.endHandshake()
-}
-
-// retryAfterSeconds is what a client that finds the relay full is asked to wait.
-const retryAfterSeconds = 5
-
 // upgrader runs ws.Upgrader over a head that is in memory.
 type upgrader struct {
 	up      ws.Upgrader
@@ -207,7 +185,7 @@ func newUpgrader(l *loop) *upgrader {
 			token, err := u.handler.Open(&u.request)
 			if err != nil {
 				if !errors.As(err, &u.refusal) {
-					u.refusal = &Refusal{http.StatusInternalServerError, "internal error"}
+					u.refusal = &Refusal{statusInternalServerError, "internal error"}
 				}
 				return nil, err
 			}
@@ -241,9 +219,9 @@ func (u *upgrader) judge(head []byte) (token string, refusal *Refusal) {
 	if u.refusal != nil {
 		return "", u.refusal
 	}
-	status := http.StatusBadRequest
+	status := statusBadRequest
 	var rejected *ws.ConnectionRejectedError
-	if errors.As(err, &rejected) && rejected.StatusCode() != http.StatusHTTPVersionNotSupported {
+	if errors.As(err, &rejected) && rejected.StatusCode() != statusHTTPVersionNotSupported {
 		status = rejected.StatusCode()
 	}
 	return "", &Refusal{status, err.Error()}

@@ -3,7 +3,6 @@ package engine
 import (
 	"bytes"
 	"encoding/base64"
-	"net/http"
 )
 
 // maxHead is the longest request head that is taken, in bytes.
@@ -69,7 +68,7 @@ func readRequest(head []byte, r *Request) *Refusal {
 	line, rest, _ := bytes.Cut(head, []byte("\r\n"))
 	r.Target, _ = requestTarget(line)
 	if bytes.IndexByte(line, '\n') >= 0 {
-		return &Refusal{http.StatusBadRequest, "malformed request line"}
+		return &Refusal{statusBadRequest, "malformed request line"}
 	}
 	var keys, versions, hosts int
 	for len(rest) > 2 {
@@ -78,14 +77,14 @@ func readRequest(head []byte, r *Request) *Refusal {
 		if !ok || len(name) == 0 || bytes.ContainsAny(name, " \t") || bytes.IndexByte(line, '\n') >= 0 {
 			// A bare line feed too: ws.Upgrader takes it for a line's end, and
 			// what follows it would be judged by nobody.
-			return &Refusal{http.StatusBadRequest, "malformed header line"}
+			return &Refusal{statusBadRequest, "malformed header line"}
 		}
 		value = bytes.Trim(value, " \t")
 		switch {
 		case equalFold(name, "Sec-WebSocket-Key"):
 			keys++
 			if !validKey(value) {
-				return &Refusal{http.StatusBadRequest, "Sec-WebSocket-Key must be 16 bytes in base64"}
+				return &Refusal{statusBadRequest, "Sec-WebSocket-Key must be 16 bytes in base64"}
 			}
 		case equalFold(name, "Sec-WebSocket-Version"):
 			versions++
@@ -97,7 +96,7 @@ func readRequest(head []byte, r *Request) *Refusal {
 		}
 	}
 	if keys > 1 || versions > 1 || hosts > 1 {
-		return &Refusal{http.StatusBadRequest, "Host, Sec-WebSocket-Key and Sec-WebSocket-Version must not be repeated"}
+		return &Refusal{statusBadRequest, "Host, Sec-WebSocket-Key and Sec-WebSocket-Version must not be repeated"}
 	}
 	return nil
 }

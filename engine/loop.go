@@ -195,16 +195,17 @@ func (l *loop) tick(ev readiness) {
 	}
 }
 
-// adopt takes an accepted socket over.
-func (l *loop) adopt(fd int) {
+// adopt takes an accepted socket over; its request head is next.
+func (l *loop) adopt(fd int) *Conn {
 	c := &Conn{loop: l, fd: int32(fd)}
 	l.live++
 	if err := l.poll.add(fd, socketEvents, c.ready); err != nil {
 		l.eng.opts.Logger.Error("cannot watch a socket", "error", err)
 		c.end(CloseHandshakeDropped)
-		return
+		return c
 	}
 	l.beginHandshake(c)
+	return c
 }
 
 // left counts one descriptor less.

@@ -83,6 +83,8 @@ func (o *Options) validate() error {
 		}
 	}
 	switch {
+	case o.MaxDelayed > slabChunks*slabChunk:
+		return fmt.Errorf("engine: MaxDelayed must be at most %d, not %d", slabChunks*slabChunk, o.MaxDelayed)
 	case o.MaxMessageRate < 0 || o.PingInterval < 0:
 		return errors.New("engine: MaxMessageRate and PingInterval must not be negative")
 	case o.Logger == nil:

@@ -260,8 +260,12 @@ func (c *Conn) enqueue(wire []byte, after *entry) bool {
 // push appends to c's queue. The caller holds c.mu.
 func (c *Conn) push(wire []byte, after *entry) {
 	o := c.outbox()
-	if o.head > 0 && o.head == len(o.queue) {
-		o.queue, o.head = o.queue[:0], 0
+	if o.head > 0 && 2*o.head >= len(o.queue) {
+		// What has gone out makes room: a client that always lags a little
+		// has a queue as long as its lag.
+		n := copy(o.queue, o.queue[o.head:])
+		clear(o.queue[n:])
+		o.queue, o.head = o.queue[:n], 0
 	}
 	o.queue = append(o.queue, unicast{wire: wire, after: after})
 	o.queued += len(wire)

@@ -68,16 +68,6 @@ const statusTryAgainLater ws.StatusCode = 1013
 // String is the reason's label in counters and logs.
 func (r CloseReason) String() string { return closeReasons[r].label }
 
-// hopeless reports whether nothing that the peer still sends is of interest:
-// its stream cannot be trusted or followed, so it is read and thrown away.
-func (r CloseReason) hopeless() bool {
-	switch r {
-	case CloseProtocol, CloseInvalidUTF8, CloseTooBig, CloseRate, CloseHandshakeRefused:
-		return true
-	}
-	return false
-}
-
 // validCloseCode reports whether a peer may send this code: those of RFC 6455
 // section 7.4.1 that may appear on the wire, 1012 to 1014 of the IANA
 // registry, and the ranges for libraries and applications.
