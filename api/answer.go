@@ -1,0 +1,83 @@
+package api
+
+import (
+	"encoding/json"
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+)
+
+const (
+	contentType = "application/json"
+	healthBody  = `{"status":"ok"}`
+
+	// keptAnswer is the largest answer that fasthttp may copy into the buffer
+	// that it keeps for a connection. An answer holds the token as it was sent,
+	// which can be nearly as long as a body.
+	keptAnswer = 4 << 10
+
+	// unmatched is the count of a push that is resolved later.
+	unmatched = -1
+)
+
+// appendAccepted appends the answer to an accepted push. matched is how many
+// connections it goes to, unmatched if that is not known yet.
+func appendAccepted(dst []byte, p *push, matched int) []byte {
+	dst = append(dst, `{"code":0,"msg":"ok","data":{"event_name":`...)
+	dst = append(dst, p.event...)
+	dst = append(dst, `,"delay_seconds":`...)
+	dst = strconv.AppendInt(dst, p.delay, 10)
+	dst = append(dst, `,"target_user_id":`...)
+	dst = appendQuoted(dst, p.user)
+	dst = append(dst, `,"broadcast":`...)
+	dst = strconv.AppendBool(dst, p.user == "")
+	dst = append(dst, `,"parsed_user_raw":`...)
+	if p.token == nil {
+		dst = append(dst, envelopeNull...)
+	} else {
+		dst = append(dst, p.token...)
+	}
+	if matched != unmatched {
+		dst = append(dst, `,"matched":`...)
+		dst = strconv.AppendInt(dst, int64(matched), 10)
+	}
+	return append(dst, `}}`...)
+}
+
+// answerJSON sets the answer to body, which may be changed afterwards.
+func answerJSON(ctx *fasthttp.RequestCtx, status int, body []byte) {
+	ctx.SetStatusCode(status)
+	ctx.SetContentType(contentType)
+	if len(body) > keptAnswer {
+		ctx.Response.SetBodyRaw(append([]byte(nil), body...))
+		return
+	}
+	ctx.Response.SetBody(body)
+}
+
+// refuse sets the answer to r.
+func refuse(ctx *fasthttp.RequestCtx, r *refusal) {
+	body, err := json.Marshal(struct {
+		Code int    `json:"code"`
+		Msg  string `json:"msg"`
+	}{-1, r.msg})
+	if err != nil { // a string always has a JSON form
+		panic(err)
+	}
+	if r.allow != "" {
+		ctx.Response.Header.Set(fasthttp.HeaderAllow, r.allow)
+	}
+	if r.retry {
+		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, retryAfter)
+	}
+	answerJSON(ctx, r.status, body)
+}
+
+// closeLingering ends the connection behind the answer, in a way that lets the
+// answer arrive while the peer is still sending.
+func closeLingering(ctx *fasthttp.RequestCtx) {
+	ctx.SetConnectionClose()
+	if c, ok := ctx.Conn().(*conn); ok {
+		c.linger.Store(true)
+	}
+}

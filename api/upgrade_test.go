@@ -1,0 +1,106 @@
+package api
+
+import (
+	"context"
+	"net"
+	"testing"
+
+	"gorelay/internal/wsclient"
+)
+
+// startWhole runs both sides of the relay on one port of a real engine.
+func startWhole(t *testing.T) wsclient.Dialer {
+	t.Helper()
+	o := DefaultOptions()
+	o.APIKey = testKey
+	e, dialer := startEngine(t, o)
+	server := NewServer(o, e)
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(e.HTTP()) }()
+	t.Cleanup(func() { // before the engine's own shutdown
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		<-served
+	})
+	return dialer
+}
+
+// A proxy that keeps connections sends a handshake on one that has carried
+// pushes. The frames that come in the same segment must not get lost.
+func TestHandshakeOnAUsedConnection(t *testing.T) {
+	dialer := startWhole(t)
+	const health = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+	ping := wsclient.Text(`{"type":"ping","ts":1}`).Bytes()
+	for _, test := range []struct {
+		name  string
+		parts [][]byte // sent one by one, an answer awaited after each
+	}{
+		{"after its answer", [][]byte{[]byte(health), append(wsclient.Handshake("/ws?token=a", "x"), ping...)}},
+		{"behind two requests", [][]byte{[]byte(health), []byte(health), append(wsclient.Handshake("/ws", "x"), ping...)}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c, err := dialer.DialRaw(test.parts[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			for i, part := range test.parts {
+				if i > 0 {
+					if err := c.Send(part); err != nil {
+						t.Fatal(err)
+					}
+				}
+				want := 200
+				if i == len(test.parts)-1 {
+					want = 101
+				}
+				if a, err := c.ReadResponse(); err != nil || a.Status != want {
+					t.Fatalf("part %d: %+v %v, want %d", i, a, err, want)
+				}
+			}
+			if f, err := c.ReadFrame(); err != nil || string(f.Payload) != `{"type":"pong","ts":1}` {
+				t.Fatalf("got %q %v, want the pong", f.Payload, err)
+			}
+		})
+	}
+}
+
+// What is refused on a fresh connection is refused on a used one alike.
+func TestBadHandshakeOnAUsedConnection(t *testing.T) {
+	dialer := startWhole(t)
+	c, err := dialer.DialRaw([]byte("GET /health HTTP/1.1\r\nHost: x\r\n\r\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if a, err := c.ReadResponse(); err != nil || a.Status != 200 {
+		t.Fatalf("health: %+v %v", a, err)
+	}
+	if err := c.Send([]byte("GET /ws HTTP/1.1\r\nHost: x\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := c.ReadResponse(); err != nil || a.Status != 400 {
+		t.Fatalf("%+v %v, want 400", a, err)
+	}
+}
+
+// Without an engine behind it there is no WebSocket path.
+func TestHandshakeWithoutAnAdopter(t *testing.T) {
+	r := startRelay(t)
+	r.dial(t).write("GET /ws HTTP/1.1\r\nHost: x\r\n\r\n").wantRefusal(404, "not found")
+}
+
+// onlyConn hides everything but net.Conn.
+type onlyConn struct{ net.Conn }
+
+func TestAdoptTakesOnlyItsOwn(t *testing.T) {
+	e, _ := startEngine(t, DefaultOptions())
+	mine, theirs := net.Pipe()
+	defer theirs.Close()
+	if err := e.Adopt(onlyConn{mine}, nil); err == nil {
+		t.Fatal("took a connection that is not the engine's")
+	}
+}
