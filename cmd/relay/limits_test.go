@@ -1,0 +1,59 @@
+package main
+
+import (
+	"math"
+	"testing"
+	"testing/fstest"
+)
+
+func TestBudgetSpendsEveryFile(t *testing.T) {
+	for _, tc := range []struct {
+		files uint64
+		loops int
+		want  budget
+	}{
+		{20000, 2, budget{connections: 20000 - 1024 - 512 - 56, http: 1024, reserve: 1024 + 512 + 56}},
+		{1024, 2, budget{connections: 1024 - 64 - 64 - 56, http: 64, reserve: 64 + 64 + 56}},
+		{64, 1, budget{connections: 0, http: 8, reserve: 8 + 8 + 52}},
+		{math.MaxUint64, 1, budget{connections: math.MaxInt32 - 1024 - 512 - 52, http: 1024, reserve: 1024 + 512 + 52}},
+	} {
+		if got := newBudget(tc.files, tc.loops); got != tc.want {
+			t.Errorf("%d files, %d loops: %+v, want %+v", tc.files, tc.loops, got, tc.want)
+		}
+	}
+}
+
+func TestThisMachine(t *testing.T) {
+	m, err := thisMachine()
+	if err != nil || m.files == 0 || m.cores < 1 || m.memory <= 0 {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+func TestMemoryLimit(t *testing.T) {
+	const meminfo = "MemTotal:       1000 kB\nMemFree:        10 kB\n"
+	for _, tc := range []struct {
+		name  string
+		files map[string]string
+		want  int64
+	}{
+		{"nothing is known", nil, 0},
+		{"the machine's", map[string]string{"proc/meminfo": meminfo}, 1000 << 10},
+		{"version 2, own group", map[string]string{"proc/meminfo": meminfo, "proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/memory.max": "5000\n"}, 5000},
+		{"version 2, a group above", map[string]string{"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/b/memory.max": "max\n", "sys/fs/cgroup/a/memory.max": "4000\n"}, 4000},
+		{"version 2, in a container", map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "3000\n"}, 3000},
+		{"version 1", map[string]string{"proc/meminfo": meminfo, "proc/self/cgroup": "5:cpu:/x\n4:memory:/a\n", "sys/fs/cgroup/memory/a/memory.limit_in_bytes": "2000\n"}, 2000},
+		{"version 1, no limit", map[string]string{"proc/meminfo": meminfo, "proc/self/cgroup": "4:memory:/\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"}, 1000 << 10},
+		{"nonsense", map[string]string{"proc/meminfo": "MemTotal: x kB\n", "proc/self/cgroup": "what\n"}, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			root := fstest.MapFS{}
+			for name, text := range tc.files {
+				root[name] = &fstest.MapFile{Data: []byte(text)}
+			}
+			if got := memoryLimit(root); got != tc.want {
+				t.Errorf("got %d, want %d", got, tc.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,100 @@
+// Command relay is the WebSocket push relay: it reads its settings, opens one
+// port, and serves until a signal stops it.
+//
+// The package is the wiring around two others. Package api speaks the wire
+// formats, package engine moves frames; neither knows of a config file, a
+// flag or a signal. Exit codes: 0 for a clean stop, 1 for everything a user
+// has to mend.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+)
+
+const (
+	exitOK     = 0
+	exitFailed = 1
+)
+
+// flags are the command line.
+type flags struct {
+	config  string // path of the config file
+	check   bool
+	version bool
+}
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+// run is the whole program but for the exit itself, and returns its code.
+func run(args, environ []string, stdout, stderr io.Writer) int {
+	f, err := parseFlags(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		printUsage(stdout)
+		return exitOK
+	case err != nil:
+		return fail(stderr, fmt.Errorf("%w (relay -h shows what there is)", err))
+	case f.version:
+		fmt.Fprintln(stdout, versionLine())
+		return exitOK
+	}
+
+	l, err := load(f.config, environ, !f.check)
+	if err != nil {
+		return fail(stderr, err)
+	}
+	logger := newLogger(stderr, l.config.LogFormat, l.config.LogLevel)
+	for _, n := range l.notes {
+		logger.Log(context.Background(), n.level, n.text)
+	}
+
+	m, err := thisMachine()
+	if err != nil {
+		logger.Warn("cannot raise the open-file limit", "err", err)
+	}
+	files := newBudget(m.files, l.config.loops(m))
+	if f.check {
+		printCheck(stdout, l, m, files)
+		if l.broken {
+			return exitFailed
+		}
+		return exitOK
+	}
+	if files.connections < 1 {
+		return fail(stderr, fmt.Errorf("the open-file limit of %d leaves none for connections; %s", m.files, raiseHint(minFiles)))
+	}
+	return serve(l.config, m, files, logger)
+}
+
+// parseFlags reads the command line. It returns flag.ErrHelp for -h.
+func parseFlags(args []string) (flags, error) {
+	var f flags
+	fs := flag.NewFlagSet("relay", flag.ContinueOnError)
+	fs.SetOutput(io.Discard)
+	fs.StringVar(&f.config, "config", "config.json", "")
+	fs.BoolVar(&f.check, "check", false, "")
+	fs.BoolVar(&f.version, "version", false, "")
+	if err := fs.Parse(args); err != nil {
+		return f, err
+	}
+	if fs.NArg() > 0 {
+		return f, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	}
+	if f.config == "" {
+		return f, errors.New("-config needs a path")
+	}
+	return f, nil
+}
+
+// fail prints the one line that a user's mistake gets.
+func fail(stderr io.Writer, err error) int {
+	fmt.Fprintf(stderr, "relay: %v\n", err)
+	return exitFailed
+}
