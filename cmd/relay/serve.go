@@ -60,16 +60,27 @@ func serve(c Config, m machine, files budget, logger *slog.Logger) int {
 	logger.Info("WebSocket path = " + c.WSPath)
 	logger.Info("Push API path = " + c.PushPath)
 
-	code := exitOK
-	select {
-	case s := <-signals:
-		logger.Info("stopping", "signal", s.String(), "within", c.ShutdownTimeout.String())
-	case err := <-r.served:
-		logger.Error("the push API ended by itself", "err", err)
-		r.served <- err // stop looks at it too
-		code = exitFailed
+	return r.stop(c.ShutdownTimeout, signals, r.wait(c.ShutdownTimeout, signals, logger), logger)
+}
+
+// wait returns when the relay has to stop, with the exit code that it earns.
+func (r *relay) wait(limit time.Duration, signals <-chan os.Signal, logger *slog.Logger) int {
+	var lost losses
+	minute := time.NewTicker(lossPeriod)
+	defer minute.Stop()
+	for {
+		select {
+		case <-minute.C:
+			lost.log(r.engine.Stats(), logger)
+		case s := <-signals:
+			logger.Info("stopping", "signal", s.String(), "within", limit.String())
+			return exitOK
+		case err := <-r.served:
+			logger.Error("the push API ended by itself", "err", err)
+			r.served <- err // stop looks at it too
+			return exitFailed
+		}
 	}
-	return r.stop(c.ShutdownTimeout, signals, code, logger)
 }
 
 // stopSignals are the signals that end the relay well. SIGHUP is one of them:

@@ -1,0 +1,317 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestMain is the bench itself when a test starts a floor: the floors are this
+// program, which here is the test.
+func TestMain(m *testing.M) {
+	if isFloor(os.Args[1:]) {
+		os.Exit(runFloor(os.Args[1]))
+	}
+	os.Exit(m.Run())
+}
+
+// buildRelay compiles the program under test.
+func buildRelay(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "relay")
+	if out, err := exec.Command("go", "build", "-o", file, "gorelay/cmd/relay").CombinedOutput(); err != nil {
+		t.Fatalf("build the relay: %v\n%s", err, out)
+	}
+	return file
+}
+
+// line is any line of the output of -json.
+type line struct {
+	Type   string
+	Figure string
+	Server string
+	Unit   string
+	Values []float64
+	tally
+}
+
+// runJSON runs the bench and returns its exit code, its lines and its notes.
+// The processes may use any core: other tests run beside this one.
+func runJSON(t *testing.T, args ...string) (code int, lines []line, notes string) {
+	t.Helper()
+	var out, err bytes.Buffer
+	code = run(append(args, "-json", "-server-cpu", "-1", "-client-cpu", "-1", "-look", "10ms"), &out, &err)
+	for d := json.NewDecoder(&out); d.More(); {
+		var l line
+		if err := d.Decode(&l); err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, l)
+	}
+	return code, lines, err.String()
+}
+
+func TestWorkloads(t *testing.T) {
+	relay := buildRelay(t)
+	for _, c := range []struct {
+		name     string
+		args     []string
+		figures  []string // some that must be there, one value a round
+		messages map[string]int64
+	}{
+		{"idle", []string{"idle", "-rounds", "1", "-small", "10", "-large", "50"},
+			[]string{"RSS per connection (slope)", "relay CPU per handshake ÷ floor"},
+			map[string]int64{"relay": 0, "floor": 0}},
+		{"broadcast", []string{"broadcast", "-rounds", "2", "-conns", "50", "-broadcasts", "3", "-bursts", "2"},
+			[]string{"relay CPU per delivery ÷ floor, one at a time", "relay CPU per delivery ÷ floor, bursts of 5"},
+			map[string]int64{"relay": 2 * 50 * (warmUp + 3 + 2*burst), "floor": 2 * 50 * (warmUp + 3)}},
+		{"push", []string{"push", "-rounds", "2", "-conns", "50", "-publishers", "4", "-pushes", "200"},
+			[]string{"relay CPU per push ÷ floor", "relay pushes a second"},
+			map[string]int64{"relay": 2 * 200}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			code, lines, notes := runJSON(t, append(c.args, "-relay", relay)...)
+			if code != exitOK {
+				t.Fatalf("exit code %d: %s", code, notes)
+			}
+			rounds := map[string]int{}
+			accounts := map[string]tally{}
+			for _, l := range lines {
+				switch l.Type {
+				case "figure":
+					rounds[l.Figure] = len(l.Values)
+				case "messages":
+					accounts[l.Server] = l.tally
+				}
+			}
+			for _, f := range c.figures {
+				if want := map[bool]int{true: 1, false: 2}[c.name == "idle"]; rounds[f] != want {
+					t.Errorf("%d values of %q, want %d", rounds[f], f, want)
+				}
+			}
+			if len(accounts) != len(c.messages) {
+				t.Errorf("accounts of %v, want %v", accounts, c.messages)
+			}
+			for server, n := range c.messages {
+				if got := accounts[server]; got != (tally{Expected: n, Delivered: n}) {
+					t.Errorf("%s: %+v, want %d messages and no fault", server, got, n)
+				}
+			}
+		})
+	}
+}
+
+// TestFaultsFail: a run with a fault prints its account and ends with 1.
+func TestFaultsFail(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		t    tally
+		code int
+	}{
+		{"clean", tally{Expected: 2, Delivered: 2}, exitOK},
+		{"lost", tally{Expected: 2, Delivered: 1, Lost: 1}, exitFailed},
+		{"duplicated", tally{Expected: 2, Delivered: 2, Duplicated: 1}, exitFailed},
+		{"out of order", tally{Expected: 2, Delivered: 2, Disordered: 1}, exitFailed},
+		{"closed", tally{Closed: 1}, exitFailed},
+	} {
+		b := &bench{}
+		b.report.count("relay", tally{Expected: 5, Delivered: 5})
+		b.report.count("relay", c.t)
+		var out, notes bytes.Buffer
+		if code := b.finish(nil, &out, &notes); code != c.code {
+			t.Errorf("%s: exit code %d, want %d", c.name, code, c.code)
+		}
+		if !strings.Contains(out.String(), "out of order") {
+			t.Errorf("%s: the account is not printed:\n%s", c.name, out.String())
+		}
+	}
+}
+
+func TestHelpfulErrors(t *testing.T) {
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, []byte("#!/bin/sh\necho no port here\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+		says string
+	}{
+		{"no such workload", []string{"sleep"}, exitUsage, `no workload "sleep"`},
+		{"a stray word", []string{"idle", "now"}, exitUsage, `"now" is no flag`},
+		{"a size that cannot be", []string{"push", "-conns", "0"}, exitUsage, "-conns must be at least 1, not 0"},
+		{"sizes in the wrong order", []string{"idle", "-small", "5", "-large", "5"}, exitUsage, "-large must be at least 6, not 5"},
+		{"more publishers than clients", []string{"push", "-conns", "3"}, exitUsage, "-publishers must be at most -conns"},
+		{"no such relay", []string{"idle", "-relay", "/no/such/relay"}, exitFailed, "not a program that can be run"},
+		{"too many connections", []string{"push", "-conns", "2000000000"}, exitFailed, "raise the limit"},
+		{"no such core", []string{"push", "-relay", empty, "-server-cpu", "1000"}, exitFailed, "is there such a core"},
+		{"a relay that ends at once", []string{"push", "-relay", empty}, exitFailed, "no port here"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out, notes bytes.Buffer
+			args := c.args
+			if c.code == exitFailed { // the last of two equal flags counts
+				args = append([]string{args[0], "-server-cpu", "-1", "-client-cpu", "-1"}, args[1:]...)
+			}
+			if code := run(args, &out, &notes); code != c.code || !strings.Contains(notes.String(), c.says) {
+				t.Errorf("exit code %d, want %d; %q, want %q in it", code, c.code, notes.String(), c.says)
+			}
+		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	var out, notes bytes.Buffer
+	if code := run([]string{"-h"}, &out, &notes); code != exitOK {
+		t.Fatalf("exit code %d", code)
+	}
+	for _, w := range workloads() {
+		if !strings.Contains(out.String(), w.summary) {
+			t.Errorf("-h does not say what %s is", w.name)
+		}
+	}
+}
+
+func TestLedger(t *testing.T) {
+	const size = 64
+	message := func(to, seq int) []byte {
+		return append(append([]byte(`{"event":"bench","data":{"subject":`), appendSubject(nil, to, seq, size)...), `,"ts":1,"token":null}}`...)
+	}
+	type came struct{ to, seq int }
+	for _, c := range []struct {
+		name     string
+		came     []came // at client 1
+		expected int64
+		want     tally
+	}{
+		{"all well", []came{{1, 1}, {1, 2}, {1, 3}}, 3, tally{Delivered: 3}},
+		{"to everyone", []came{{everyone, 1}, {everyone, 2}}, 2, tally{Delivered: 2}},
+		{"one lost", []came{{1, 1}, {1, 3}}, 3, tally{Delivered: 2, Lost: 1}},
+		{"the last lost", []came{{1, 1}}, 2, tally{Delivered: 1, Lost: 1}},
+		{"doubled at once", []came{{1, 1}, {1, 1}, {1, 2}}, 2, tally{Delivered: 2, Duplicated: 1}},
+		{"doubled behind a gap", []came{{1, 2}, {1, 2}, {1, 1}}, 2, tally{Delivered: 2, Duplicated: 1, Disordered: 1}},
+		{"one late by two", []came{{1, 2}, {1, 3}, {1, 1}, {1, 4}}, 4, tally{Delivered: 4, Disordered: 1}},
+		{"backwards", []came{{1, 3}, {1, 2}, {1, 1}}, 3, tally{Delivered: 3, Disordered: 2}},
+		{"late and doubled", []came{{1, 2}, {1, 1}, {1, 1}, {1, 2}}, 2, tally{Delivered: 2, Duplicated: 2, Disordered: 1}},
+		{"for another", []came{{1, 1}, {0, 2}}, 1, tally{Delivered: 1, Misrouted: 1}},
+		{"never sent", []came{{1, 0}, {1, 1}}, 1, tally{Delivered: 1, Damaged: 1}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			l := newLedger(2, size)
+			for _, m := range c.came {
+				l.take(1, message(m.to, m.seq))
+			}
+			c.want.Expected = c.expected
+			if got := l.settle(c.expected); got != c.want {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+			if broken := c.want.faults() > 0; broken != (c.name != "all well" && c.name != "to everyone") {
+				t.Errorf("%+v has %d faults", c.want, c.want.faults())
+			}
+		})
+	}
+}
+
+// TestEveryByteOfASubjectCounts flips each byte of a message's subject.
+func TestEveryByteOfASubjectCounts(t *testing.T) {
+	const size, before = 64, "before "
+	for i := range size {
+		l := newLedger(20, size)
+		m := append([]byte(before), appendSubject(nil, 17, 1, size)...)
+		m[len(before)+i] ^= 1
+		l.take(17, m)
+		// A changed number may be somebody else's message, or one never sent.
+		if got := l.settle(1); got.faults() == 0 {
+			t.Errorf("byte %d changed: %+v", i, got)
+		}
+	}
+}
+
+// TestFramesInPieces cuts an answer and its frames at every byte.
+func TestFramesInPieces(t *testing.T) {
+	const size = 64
+	wire := []byte("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: " + handshakeAccept + "\r\n\r\n")
+	for seq := range 3 {
+		wire = append(wire, textFrame(append([]byte(strings.Repeat(" ", 40*seq)), appendSubject(nil, 0, seq+1, size)...))...)
+	}
+	for cut := range wire {
+		s := &swarm{clients: []client{{fd: -1, state: clientHandshaking}}, ledger: newLedger(1, size), ready: make(chan struct{})}
+		for _, piece := range [][]byte{wire[:cut], wire[cut:]} {
+			if err := s.take(0, append([]byte(nil), piece...)); err != nil {
+				t.Fatalf("cut at %d: %v", cut, err)
+			}
+		}
+		if got := s.ledger.settle(3); got != (tally{Expected: 3, Delivered: 3}) || s.clients[0].part != nil {
+			t.Errorf("cut at %d: %+v, %d bytes left", cut, got, len(s.clients[0].part))
+		}
+	}
+}
+
+// TestSwarmSeesALoss connects to a server that leaves one message out and sends
+// another twice.
+func TestSwarmSeesALoss(t *testing.T) {
+	const size = 64
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	served := make(chan struct{})
+	go func() { // ends when the swarm is closed, at the latest with l
+		defer close(served)
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		var request [4 << 10]byte
+		_, _ = conn.Read(request[:])
+		wire := []byte("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: " + handshakeAccept + "\r\n\r\n")
+		for _, seq := range []int{1, 3, 3, 4} {
+			wire = append(wire, textFrame(appendSubject(nil, everyone, seq, size))...)
+		}
+		_, _ = conn.Write(wire)
+		_, _ = conn.Read(request[:])
+	}()
+	s, err := dialSwarm(netip.MustParseAddrPort(l.Addr().String()), 1, 1, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.await(3)
+	got, failed := s.close(4)
+	if err != nil || failed != nil {
+		t.Fatal(err, failed)
+	}
+	<-served
+	if want := (tally{Expected: 4, Delivered: 3, Lost: 1, Duplicated: 1}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	for _, c := range []struct {
+		name, answer string
+		size         int
+		says         string // in the error
+	}{
+		{"ok", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", 40, ""},
+		{"the next one behind it", "HTTP/1.1 200 OK\r\ncontent-length:2\r\n\r\n{}HTTP", 39, ""},
+		{"head in part", "HTTP/1.1 200 OK\r\nContent-Le", 0, errPartial.Error()},
+		{"body in part", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{", 0, errPartial.Error()},
+		{"no length", "HTTP/1.1 200 OK\r\n\r\n", 0, "no Content-Length"},
+		{"wrong key", "HTTP/1.1 401 Unauthorized\r\nContent-Length: 2\r\n\r\n{}", 0, "config.json"},
+		{"busy", "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\n\r\nbusy", 0, "busy"},
+	} {
+		size, err := judgeAnswer([]byte(c.answer))
+		if size != c.size || (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %d, %v; want %d, %q", c.name, size, err, c.size, c.says)
+		}
+	}
+}
