@@ -15,6 +15,10 @@ const (
 	// kernel send a reset, which can destroy the answer on its way.
 	lingerTime  = time.Second
 	lingerBytes = 4 << 20
+
+	// stopGrace is how long a request that has begun to come in may take to
+	// come in whole once the server stops.
+	stopGrace = 2 * time.Second
 )
 
 // listener hands fasthttp connections that can linger, and can close all of
@@ -52,6 +56,16 @@ func (l *listener) Accept() (net.Conn, error) {
 func (l *listener) Close() error {
 	l.closing.Do(func() { l.closeErr = l.Listener.Close() })
 	return l.closeErr
+}
+
+// hurry gives what is being read on any connection until the deadline: a
+// request that is not complete then was never accepted.
+func (l *listener) hurry(deadline time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.open {
+		_ = c.SetReadDeadline(deadline) // it fails only on a closed connection
+	}
 }
 
 // closeConns closes every open connection at once.

@@ -135,6 +135,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	var errs []error
 	for _, l := range listeners {
 		errs = append(errs, l.Close())
+		l.hurry(time.Now().Add(stopGrace))
 	}
 	if err := s.http.ShutdownWithContext(ctx); err != nil && ctx.Err() != nil {
 		for _, l := range listeners {

@@ -247,6 +247,25 @@ func TestShutdownFinishesWhatRunsAndRefusesTheRest(t *testing.T) {
 	}
 }
 
+// A request that never comes in whole must not hold a stop up.
+func TestShutdownDoesNotWaitForHalfARequest(t *testing.T) {
+	r := startRelay(t, func(o *Options, _ *recorder) { o.ReadTimeout, o.IdleTimeout = time.Hour, time.Hour })
+	p := r.dial(t).write("POST /api/push HTTP/1.1\r\nHost: x\r\nX-API-KEY: %s\r\nContent-Length: 100\r\n\r\n{", testKey)
+	for r.openConns() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := r.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if calls := r.recorder.take(); len(calls) != 0 {
+		t.Fatalf("deliveries %+v", calls)
+	}
+	p.wantStatus(408)
+	p.wantEnd()
+}
+
 func TestShutdownClosesEverythingWhenItsTimeIsOver(t *testing.T) {
 	r := startRelay(t)
 	p := r.dial(t).write("POST /api/push HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf")

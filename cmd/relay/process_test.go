@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -25,6 +26,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(name) == value {
 		main()
 	}
+	// Under nohup the hangup signal is ignored, and every child inherits that.
+	// One that is caught is back at its default in a child.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	os.Exit(m.Run())
 }
 

@@ -62,7 +62,7 @@ func settings() []setting {
 		{key: "max_pending_bytes", env: "RELAY_MAX_PENDING_BYTES", kind: kindBytes, min: 1, max: maxMessage,
 			field: func(c *Config) any { return &c.MaxPendingBytes }, help: "bytes that wait for one slow client; past it it is closed"},
 		{key: "max_total_pending_bytes", env: "RELAY_MAX_TOTAL_PENDING_BYTES", kind: kindBytes, min: 1, max: maxTotal, zero: "a quarter of the memory",
-			field: func(c *Config) any { return &c.MaxTotalPendingBytes }, help: "bytes that wait for all clients; past it a push gets 503"},
+			field: func(c *Config) any { return &c.MaxTotalPendingBytes }, help: "bytes that wait for all clients; past it the slowest are closed, then a push gets 503"},
 
 		{key: "handshake_timeout", env: "RELAY_HANDSHAKE_TIMEOUT", kind: kindDuration, min: minTimeout, max: maxTimeout,
 			field: func(c *Config) any { return &c.HandshakeTimeout }, help: "from connect to the end of the request head"},

@@ -155,7 +155,7 @@ func (p *Process) Goroutines() []string {
 	dump := p.log.takeDump(mark)
 	var stacks []string
 	for _, block := range strings.Split(dump, "\n\n") {
-		if strings.HasPrefix(strings.TrimSpace(block), "goroutine ") && !strings.Contains(block, "[runnable (scan)]") {
+		if strings.HasPrefix(strings.TrimSpace(block), "goroutine ") {
 			stacks = append(stacks, strings.TrimSpace(block))
 		}
 	}
