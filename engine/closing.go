@@ -95,11 +95,12 @@ func (c *Conn) leave(r CloseReason, closing []byte) {
 		return
 	}
 	e.stats.dropped[r].Add(int64(dropped))
-	tail = append(tail, closing...)
 	o := c.outbox()
-	o.leaving = leaving
-	// A copy: the rest is part of a frame that others share.
-	o.rest = append(o.rest[:len(o.rest):len(o.rest)], tail...)
+	o.leaving, o.closing = leaving, closing
+	if len(tail) > 0 {
+		// A copy: the rest is part of a frame that others share.
+		o.rest = append(o.rest[:len(o.rest):len(o.rest)], tail...)
+	}
 	if !c.blocked {
 		c.flushRest()
 	}
@@ -107,31 +108,34 @@ func (c *Conn) leave(r CloseReason, closing []byte) {
 
 // flushRest sends what is left of a closing connection. The caller holds c.mu.
 func (c *Conn) flushRest() {
-	o := c.out
-	if o == nil || len(o.rest) == 0 {
-		return
-	}
-	n, errno := sendNow(int(c.fd), o.rest)
 	e := c.loop.eng
-	if errno != 0 && errno != unix.EAGAIN {
-		o.rest = nil // nobody is there to read it
-		e.stats.dropped[c.reason].Add(int64(o.leaving))
-		return
-	}
-	e.stats.bytesOut.Add(int64(n))
-	o.rest = o.rest[n:]
-	if len(o.rest) == 0 {
-		e.stats.framesOut.Add(int64(o.leaving))
-	} else {
-		c.blocked = true
-		if n > 0 || o.progress == 0 {
-			o.progress = c.loop.eng.now()
+	for o := c.out; !c.flushed(); {
+		if len(o.rest) == 0 {
+			e.stats.framesOut.Add(int64(o.leaving))
+			o.rest, o.closing, o.leaving = o.closing, nil, 0
+		}
+		n, errno := sendNow(int(c.fd), o.rest)
+		if errno != 0 && errno != unix.EAGAIN {
+			o.rest, o.closing = nil, nil // nobody is there to read it
+			e.stats.dropped[c.reason].Add(int64(o.leaving))
+			return
+		}
+		e.stats.bytesOut.Add(int64(n))
+		o.rest = o.rest[n:]
+		if len(o.rest) > 0 {
+			c.blocked = true
+			if n > 0 || o.progress == 0 {
+				o.progress = e.now()
+			}
+			return
 		}
 	}
 }
 
 // flushed reports whether nothing is left to send. The caller holds c.mu.
-func (c *Conn) flushed() bool { return c.out == nil || len(c.out.rest) == 0 }
+func (c *Conn) flushed() bool {
+	return c.out == nil || len(c.out.rest) == 0 && len(c.out.closing) == 0
+}
 
 // linger is a closing connection that its loop looks at again.
 type linger struct {

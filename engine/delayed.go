@@ -162,6 +162,11 @@ func (d *delayed) deliver(packed []byte) bool {
 		} else {
 			_, err = d.eng.Send(token, f)
 		}
+		if errors.Is(err, errNeverFits) {
+			d.eng.stats.delayedLost.Add(1)
+			d.eng.opts.Logger.Warn("a delayed message is lost", "error", err)
+			return true
+		}
 		if !errors.Is(err, ErrSaturated) {
 			return err == nil
 		}

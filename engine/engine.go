@@ -18,6 +18,9 @@ import (
 var (
 	// ErrSaturated: more bytes wait for sockets than MaxTotalPendingBytes.
 	ErrSaturated = errors.New("engine: too many bytes are waiting to be sent")
+	// errNeverFits: the message by itself is more than MaxTotalPendingBytes,
+	// times its connections if it has a token. Waiting does not help.
+	errNeverFits = fmt.Errorf("%w: this message alone is more than the bound", ErrSaturated)
 	// ErrStopping: Shutdown has begun.
 	ErrStopping = errors.New("engine: stopping")
 	// ErrTooMany: MaxDelayed messages are waiting for their time.
@@ -142,7 +145,12 @@ func (e *Engine) Send(token string, f Frame) (matched int, err error) {
 	hash := e.hash(token)
 	var few [8]*Conn
 	conns := e.shards[e.shardIndex(hash)].matching(few[:0], uint32(hash), token)
-	if !e.reserve(int64(f.Len()) * int64(len(conns))) {
+	need := int64(f.Len()) * int64(len(conns))
+	if need > e.opts.MaxTotalPendingBytes {
+		e.stats.saturated.Add(1)
+		return 0, errNeverFits // nobody is closed for it
+	}
+	if !e.reserve(need) {
 		e.stats.saturated.Add(1)
 		return 0, ErrSaturated
 	}
@@ -162,9 +170,6 @@ func (e *Engine) Send(token string, f Frame) (matched int, err error) {
 // connections if need be.
 func (e *Engine) reserve(n int64) bool {
 	limit := e.opts.MaxTotalPendingBytes
-	if n > limit {
-		return false // it can never fit: nobody is closed for it
-	}
 	if e.waiting.Add(n) <= limit {
 		return true
 	}
@@ -183,6 +188,10 @@ func (e *Engine) Broadcast(f Frame) (matched int, err error) {
 	}
 	if f.Len() == 0 {
 		return 0, nil // the zero Frame: nothing to send
+	}
+	if int64(f.Len()) > e.opts.MaxTotalPendingBytes {
+		e.stats.saturated.Add(1)
+		return 0, errNeverFits
 	}
 	if !e.log.append(f, uint64(e.opts.MaxTotalPendingBytes), e.swept) {
 		e.stats.saturated.Add(1)

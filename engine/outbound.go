@@ -16,7 +16,8 @@ type outbound struct {
 	head   int       // queue[head:] still waits
 	queued int       // bytes of queue[head:]
 
-	leaving int // frames in rest once the connection is closing
+	leaving int    // frames in rest once the connection is closing
+	closing []byte // the close frame that goes out behind rest
 
 	progress int64 // engine clock: when the socket last took a byte, or filled
 	stallPos int   // index in the loop's list of full sockets; -1 if not on it

@@ -1,0 +1,142 @@
+package engine
+
+import (
+	"io"
+	"testing"
+
+	"github.com/gobwas/ws"
+
+	"gorelay/internal/wsclient"
+)
+
+// What a client does, the close code that it is told, and the reason counted.
+func TestCloseCodes(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		send   []byte
+		code   int
+		reason string
+	}{
+		{"close", wsclient.CloseFrame(1000, "bye").Bytes(), 1000, "peer_closed"},
+		{"close without a code", wsclient.Data(wsclient.OpClose, nil).Bytes(), 1005, "peer_closed"},
+		{"close of an application", wsclient.CloseFrame(4999, "").Bytes(), 4999, "peer_closed"},
+		{"close with half a code", wsclient.Data(wsclient.OpClose, []byte{3}).Bytes(), 1002, "protocol_error"},
+		{"close with 1005", wsclient.CloseFrame(1005, "").Bytes(), 1002, "protocol_error"},
+		{"close with code 0", wsclient.CloseFrame(0, "").Bytes(), 1002, "protocol_error"},
+		{"close with a broken text", wsclient.CloseFrame(1000, "\xff").Bytes(), 1007, "invalid_utf8"},
+		{"reserved opcode", wsclient.Data(3, nil).Bytes(), 1002, "protocol_error"},
+		{"broken text", wsclient.Text("\xff").Bytes(), 1007, "invalid_utf8"},
+		{"long message", wsclient.Text(string(make([]byte, 1001))).Bytes(), 1009, "message_too_big"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := serve(t, scripted{}, func(o *Options) { o.MaxMessageBytes = 1000 })
+			c := s.dial("a")
+			// A frame behind the offence must not be acted on.
+			if err := c.Send(append(tt.send, wsclient.Data(wsclient.OpPing, nil).Bytes()...)); err != nil {
+				t.Fatal(err)
+			}
+			wantClose(t, c, tt.code)
+			if err := c.ReadEnd(); err != nil {
+				t.Error(err)
+			}
+			_ = c.Close()
+			await(t, "gone", func() bool { return s.Stats().Open == 0 })
+			if st := s.Stats(); st.Closed[tt.reason] != 1 || len(st.Closed) != 1 {
+				t.Errorf("closed: %v, want one %s", st.Closed, tt.reason)
+			}
+		})
+	}
+}
+
+// A peer that vanishes, by a FIN or by a reset.
+func TestPeerThatVanishes(t *testing.T) {
+	s := serve(t, scripted{}, nil)
+	c := s.dial("a")
+	if err := c.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the first is gone", func() bool { return s.Stats().Closed["peer_gone"] == 1 })
+	c = s.dial("b")
+	if err := c.Reset(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the second is gone", func() bool { return s.Stats().Closed["peer_gone"] == 2 })
+	s.send("a", "nobody", 0)
+	s.send("b", "nobody", 0)
+}
+
+// A peer that is told of the close and ignores it does not keep its descriptor.
+func TestPeerThatIgnoresTheClose(t *testing.T) {
+	s := serve(t, scripted{}, nil)
+	c := s.dial("a")
+	c.Mute = true
+	if err := c.Send([]byte{0xff, 0xff}); err != nil {
+		t.Fatal(err)
+	}
+	wantClose(t, c, 1002)
+	await(t, "its descriptor is free", func() bool { return s.descriptors() == 0 })
+}
+
+// descriptors is how many sockets the loops own.
+func (s *server) descriptors() (n int) {
+	for _, l := range s.loops {
+		onLoop(l, func() { n += l.live })
+	}
+	return n
+}
+
+// A handler that panics ends its connection and nothing else.
+func TestPanicOfTheHandler(t *testing.T) {
+	s := serve(t, scripted{message: func(c *Conn, op ws.OpCode, p []byte) {
+		if string(p) == "panic" {
+			panic("as asked")
+		}
+		c.Reply(op, p)
+	}}, func(o *Options) { o.Loops = 1 })
+	bad, good := s.dial("bad"), s.dial("good")
+	if err := bad.SendFrames(wsclient.Part(wsclient.OpText, []byte("pa")), wsclient.Data(wsclient.OpContinuation, []byte("nic")), wsclient.Text("more")); err != nil {
+		t.Fatal(err)
+	}
+	wantClose(t, bad, 1011)
+	if err := good.SendText("echo"); err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, good, "echo")
+	if st := s.Stats(); st.Panics != 1 || st.Closed["internal_error"] != 1 {
+		t.Errorf("panics %d, closed %v", st.Panics, st.Closed)
+	}
+}
+
+// Past MaxMessageRate a client is closed with 1008.
+func TestTooManyMessages(t *testing.T) {
+	s := serve(t, scripted{}, func(o *Options) { o.MaxMessageRate = 5 })
+	c := s.dial("a")
+	var frames []wsclient.Frame
+	for range 20 { // over two seconds of the clock, should they fall so
+		frames = append(frames, wsclient.Text("x"))
+	}
+	if err := c.SendFrames(frames...); err != nil {
+		t.Fatal(err)
+	}
+	wantClose(t, c, 1008)
+	if st := s.Stats(); st.Closed["rate_limit"] != 1 {
+		t.Errorf("closed: %v", st.Closed)
+	}
+}
+
+// A peer that closes while its socket is full still gets the frame that it had
+// in part, whole, and then the echo of its close.
+func TestCloseOfAFullSocket(t *testing.T) {
+	s := serve(t, scripted{}, nil)
+	c := s.dialStalled("a")
+	s.fill("a", s.conn("a"))
+	if err := c.SendFrames(wsclient.CloseFrame(1000, "")); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "closed by the peer", func() bool { return s.Stats().Closed["peer_closed"] == 1 })
+	c.Mute = true
+	wantClose(t, c, 1000)
+	if _, err := c.ReadFrame(); err != io.EOF {
+		t.Errorf("behind the close: %v", err)
+	}
+}

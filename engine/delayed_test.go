@@ -1,0 +1,142 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestPackedMessages(t *testing.T) {
+	for _, tt := range []struct {
+		token, text string
+		stamp       int
+	}{
+		{"", "all", -1}, {"a", "", 0}, {"USER_1", "payload", 3}, {strings.Repeat("t", 70_000), "x", -1}, {"\x00", "\x00", 1 << 20},
+	} {
+		f := textFrame(tt.text)
+		token, wire, stamp := unpack(pack(tt.token, f, tt.stamp))
+		if token != tt.token || string(wire) != string(f.wire) || stamp != tt.stamp {
+			t.Errorf("%.10q: %.10q, %q, %d", tt.token, token, wire, stamp)
+		}
+	}
+}
+
+func TestStampTime(t *testing.T) {
+	for _, ms := range []int64{0, 1, 1_733_890_000_000, 9_999_999_999_999} {
+		p := []byte("(?????????????)")
+		stampTime(p[1:], time.UnixMilli(ms))
+		if want := fmt.Sprintf("(%013d)", ms); string(p) != want {
+			t.Errorf("%s, want %s", p, want)
+		}
+	}
+}
+
+// The stamp lands on its digits whatever the length of the header, and says
+// when the message was sent: not before it was due.
+func TestDelayedIsStampedAndNeverEarly(t *testing.T) {
+	s := serve(t, scripted{}, nil)
+	c := s.dial("a")
+	for _, n := range []int{40, 125, 126, 65535, 65536} {
+		for _, at := range []int{0, 7, n - stampDigits} {
+			payload := strings.Repeat("x", at) + strings.Repeat("0", stampDigits) + strings.Repeat("y", n-at-stampDigits)
+			due := time.Now().Add(5 * time.Millisecond)
+			if err := s.Schedule(due, "a", textFrame(payload), at); err != nil {
+				t.Fatal(err)
+			}
+			_, got, err := c.ReadMessage()
+			if err != nil || len(got) != n {
+				t.Fatalf("%d bytes, %v", len(got), err)
+			}
+			if time.Now().Before(due) {
+				t.Error("early")
+			}
+			ms, err := strconv.ParseInt(string(got[at:at+stampDigits]), 10, 64)
+			if err != nil || ms < due.UnixMilli() || ms > time.Now().UnixMilli() {
+				t.Errorf("stamp %d, due %d: %v", ms, due.UnixMilli(), err)
+			}
+			if string(got[:at]) != payload[:at] || string(got[at+stampDigits:]) != payload[at+stampDigits:] {
+				t.Error("the stamp changed something else")
+			}
+		}
+	}
+}
+
+// Messages of one time go out in the order in which they were scheduled;
+// earlier ones overtake them; who gets them is decided when they go.
+func TestDelayedOrder(t *testing.T) {
+	s := serve(t, identifying(), nil)
+	c := s.dial("before")
+	due := time.Now().Add(300 * time.Millisecond)
+	const count = 100
+	for i := range count {
+		token := "a"
+		if i%4 == 0 {
+			token = "" // everybody
+		}
+		if err := s.Schedule(due, token, textFrame(fmt.Sprint(i)), -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Schedule(due, "before", textFrame("for nobody by then"), -1); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Schedule(time.Now().Add(-time.Hour), "", textFrame("overdue"), -1); err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, c, "overdue")
+	identify(t, c, "a")
+	for i := range count {
+		wantText(t, c, fmt.Sprint(i))
+	}
+	await(t, "none waits", func() bool { return s.Stats().Delayed == 0 })
+	s.send("a", "end", 1)
+	wantText(t, c, "end")
+}
+
+// A message that can never be sent is lost and counted; it does not hold up
+// those behind it.
+func TestDelayedMessageThatNeverFits(t *testing.T) {
+	s := serve(t, scripted{}, func(o *Options) { o.MaxTotalPendingBytes = 1 << 20 })
+	c := s.dial("a")
+	s.dial("b")
+	huge := strings.Repeat("x", 2<<20)
+	for _, token := range []string{"", "a"} {
+		if err := s.Schedule(time.Now(), token, textFrame(huge), -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Schedule(time.Now().Add(5*time.Millisecond), "a", textFrame("behind"), -1); err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, c, "behind")
+	if n := s.Stats().DelayedLost; n != 2 {
+		t.Errorf("%d counted as lost", n)
+	}
+}
+
+func TestMaxDelayedAndTheFarFuture(t *testing.T) {
+	s := serve(t, scripted{}, func(o *Options) { o.MaxDelayed = 3 })
+	c := s.dial("a")
+	for _, due := range []time.Time{time.Now().Add(time.Hour), time.Now().Add(math.MaxInt64), time.Now().AddDate(100_000, 0, 0)} {
+		if err := s.Schedule(due, "a", textFrame("not now"), -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Schedule(time.Now().Add(time.Hour), "a", textFrame("one more"), -1); !errors.Is(err, ErrTooMany) {
+		t.Errorf("the fourth: %v", err)
+	}
+	s.send("a", "now", 1)
+	wantText(t, c, "now")
+	if st := s.Stats(); st.Delayed != 3 || st.Scheduled != 3 || st.Saturated != 1 {
+		t.Errorf("delayed %d, scheduled %d, refused %d", st.Delayed, st.Scheduled, st.Saturated)
+	}
+	_ = c.Close()
+	s.stop()
+	if n := s.Stats().DelayedLost; n != 3 {
+		t.Errorf("%d counted as lost, not 3", n)
+	}
+}

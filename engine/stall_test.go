@@ -1,0 +1,187 @@
+package engine
+
+import (
+	"errors"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A client that does not read is closed past its own bound, with a reason; the
+// others get everything.
+func TestSlowClientHarmsOnlyItself(t *testing.T) {
+	for _, kind := range []string{"unicast", "broadcast"} {
+		t.Run(kind, func(t *testing.T) {
+			s := serve(t, scripted{}, func(o *Options) { o.MaxPendingBytes = 256 << 10 })
+			slow, good := s.dialStalled("slow"), s.dial("good")
+			big := strings.Repeat("x", 32<<10)
+			sent := 0
+			await(t, "the slow one is closed", func() bool {
+				if s.Stats().Closed["slow_consumer"] == 1 {
+					return true
+				}
+				if kind == "broadcast" {
+					if _, err := s.Broadcast(textFrame(big)); err != nil {
+						t.Fatal(err)
+					}
+				} else {
+					s.send("good", big, 1)
+					if _, err := s.Send("slow", textFrame(big)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				sent++
+				wantText(t, good, big)
+				return false
+			})
+			if d := s.Stats().Dropped["slow_consumer"]; d == 0 || d > int64(sent) {
+				t.Errorf("%d messages counted as dropped of %d", d, sent)
+			}
+			wantClose(t, slow, 1008) // what it was given is whole, and then the reason
+			s.broadcast("still there", 1)
+			wantText(t, good, "still there")
+			await(t, "nothing waits", func() bool { return s.Stats().WaitingBytes == 0 })
+		})
+	}
+}
+
+// Past the bound of all connections the one that holds most goes first.
+func TestTotalBoundClosesTheSlowestFirst(t *testing.T) {
+	const limit = 4 << 20
+	s := serve(t, scripted{}, func(o *Options) {
+		o.MaxPendingBytes, o.MaxTotalPendingBytes = 3<<20, limit
+	})
+	worst, lesser, good := s.dialStalled("worst"), s.dialStalled("lesser"), s.dial("good")
+	s.fill("worst", s.conn("worst"))
+	s.fill("lesser", s.conn("lesser"))
+	big := strings.Repeat("x", 64<<10)
+	for range 40 {
+		s.send("worst", big, 1)
+	}
+	for s.Stats().Closed["overload"] == 0 {
+		s.send("lesser", big, 1)
+		if w := s.Stats().WaitingBytes; w > limit {
+			t.Fatalf("%d bytes wait, past the bound", w)
+		}
+	}
+	wantClose(t, worst, 1013)
+	s.send("lesser", "kept", 1)
+	s.send("good", "unharmed", 1)
+	wantText(t, good, "unharmed")
+	for {
+		_, p, err := lesser.ReadMessage()
+		if err != nil {
+			t.Fatalf("the lesser one: %v", err)
+		}
+		if string(p) == "kept" {
+			break
+		}
+	}
+	if c := s.Stats().Closed["overload"]; c != 1 {
+		t.Errorf("%d connections closed for overload", c)
+	}
+	await(t, "nothing waits", func() bool { return s.Stats().WaitingBytes == 0 })
+}
+
+// A message that could never fit is refused at nobody's cost.
+func TestMessageOverTheTotalBoundEvictsNobody(t *testing.T) {
+	s := serve(t, scripted{}, func(o *Options) { o.MaxTotalPendingBytes = 1 << 20 })
+	stalled := s.dialStalled("stalled")
+	s.dial("crowd")
+	s.dial("crowd")
+	c := s.conn("stalled")
+	s.fill("stalled", c)
+	s.send("stalled", "waits", 1)
+	n, err := s.Send("crowd", textFrame(strings.Repeat("x", 600<<10))) // twice: too much
+	if n != 0 || !errors.Is(err, ErrSaturated) {
+		t.Errorf("Send = %d, %v", n, err)
+	}
+	if n, err := s.Broadcast(textFrame(strings.Repeat("x", 2<<20))); n != 0 || !errors.Is(err, ErrSaturated) {
+		t.Errorf("Broadcast = %d, %v", n, err)
+	}
+	if closed := s.Stats().Closed; len(closed) != 0 {
+		t.Errorf("closed: %v", closed)
+	}
+	for {
+		_, p, err := stalled.ReadMessage()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(p) == "waits" {
+			break
+		}
+	}
+}
+
+// Clients that are closed in the middle of a large frame hold the one copy of
+// it that all share: closing many at once must not multiply it.
+func TestClosingDoesNotCopyTheFrame(t *testing.T) {
+	const size, conns = 1 << 20, 64
+	wire := make([]byte, size)
+	closing := closeFrame(CloseSlow, 0, "")
+	var all []*Conn
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range conns {
+		c, _ := bareConn()
+		c.outbox().rest = wire[1:]
+		c.blocked = true
+		c.leave(CloseSlow, closing)
+		all = append(all, c)
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > size {
+		t.Errorf("closing %d connections allocated %d bytes", conns, n)
+	}
+	runtime.KeepAlive(all)
+}
+
+// A socket that takes nothing is closed after WriteTimeout, however little
+// waits for it.
+func TestStalledSocketIsClosed(t *testing.T) {
+	s := serve(t, scripted{}, func(o *Options) { o.WriteTimeout, o.PingInterval = 300*time.Millisecond, 0 })
+	stalled := s.dialStalled("stalled")
+	s.fill("stalled", s.conn("stalled"))
+	await(t, "closed as stalled", func() bool { return s.Stats().Closed["write_stalled"] == 1 })
+	_ = stalled // it stays, and reads nothing
+	await(t, "its bytes are free", func() bool { return s.Stats().WaitingBytes == 0 })
+	s.dial("other")
+	s.send("other", "served", 1)
+}
+
+// Stalled sockets leave the list when they drain, wherever they stood in it.
+func TestStallListKeepsItsPlaces(t *testing.T) {
+	var list stallList
+	list.loop = &loop{wakeFD: -1}
+	var conns [20]*Conn
+	var outs [20]*outbound
+	check := func(in map[int]bool) {
+		t.Helper()
+		if list.len() != len(in) {
+			t.Fatalf("%d on the list, want %d", list.len(), len(in))
+		}
+		for i := range conns {
+			if pos := outs[i].stallPos; in[i] != (pos >= 0) || in[i] && (list.conns[pos] != conns[i] || list.outs[pos] != outs[i]) {
+				t.Fatalf("connection %d: in %v, position %d", i, in[i], pos)
+			}
+		}
+	}
+	in := make(map[int]bool)
+	for i := range conns {
+		conns[i], outs[i] = new(Conn), newOutbound()
+	}
+	for round := range 200 {
+		i := round * 7 % len(conns)
+		if in[i] {
+			list.remove(outs[i])
+			delete(in, i)
+		} else {
+			list.add(conns[i], outs[i])
+			in[i] = true
+		}
+		list.remove(outs[(i+1)%len(outs)])
+		delete(in, (i+1)%len(outs))
+		check(in)
+	}
+}
