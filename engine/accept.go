@@ -129,19 +129,19 @@ func (a *acceptor) accept() {
 		case 0:
 			e.stats.accepted.Add(1)
 			if l := e.loops[a.next]; l == a.loop {
-				l.adopt(fd)
+				l.adopt(arrival{fd: fd})
 			} else {
-				l.hand(fd)
+				l.hand(arrival{fd: fd})
 			}
 			a.next = (a.next + 1) % len(e.loops)
 		case unix.EAGAIN:
 			return
-		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+		case unix.EINTR, unix.ECONNABORTED, unix.EPERM, unix.EPROTO, unix.ENOPROTOOPT, unix.EOPNOTSUPP,
+			unix.ENETDOWN, unix.ENETUNREACH, unix.EHOSTDOWN, unix.EHOSTUNREACH, unix.ENONET:
+			// The connection has failed, not the listener (accept(2)).
+		default: // EMFILE, ENFILE, ENOBUFS, ENOMEM
 			a.pause(errno)
 			return
-		default:
-			// The connection failed, not the listener: accept(2) names a dozen
-			// network errors that are to be treated so.
 		}
 	}
 	a.loop.run(a.accept)

@@ -62,80 +62,26 @@ func closeFrame(r CloseReason, code ws.StatusCode, text string) []byte {
 	return append(f, text...)
 }
 
-// leave settles what an open connection still lacked: when the engine stops it
-// still goes out, ahead of the close frame; otherwise it is dropped, but for
-// the rest of a frame that the socket took in part.
+// leave settles what an open connection still lacked: when the engine stops,
+// all of it still goes out ahead of the close frame; otherwise it is dropped,
+// but for the rest of a message that the socket took in part. The caller holds
+// c.mu.
 func (c *Conn) leave(r CloseReason, closing []byte) {
-	e := c.loop.eng
-	var tail []byte
-	leaving, dropped := 0, 0
-	for b := c.backlog(); ; {
-		wire, _ := b.next()
-		if wire == nil {
-			break
-		}
-		if r == CloseStopping {
-			tail = append(tail, wire...)
-			leaving++
-		} else {
-			dropped++
-		}
-	}
-	if o := c.out; o != nil {
-		if len(o.rest) > 0 {
-			leaving++
-		}
-		e.waiting.Add(-int64(o.queued))
-		clear(o.queue)
-		o.queue, o.head, o.queued = nil, 0, 0
-	}
-	c.cursor = nil
 	if closing == nil { // nobody is there to read anything
-		e.stats.dropped[r].Add(int64(dropped + leaving))
+		c.drop(r)
 		return
 	}
-	e.stats.dropped[r].Add(int64(dropped))
-	o := c.outbox()
-	o.leaving, o.closing = leaving, closing
-	if len(tail) > 0 {
-		// A copy: the rest is part of a frame that others share.
-		o.rest = append(o.rest[:len(o.rest):len(o.rest)], tail...)
+	if r != CloseStopping {
+		c.dropBacklog(r)
 	}
+	c.outbox().closing = closing
 	if !c.blocked {
-		c.flushRest()
-	}
-}
-
-// flushRest sends what is left of a closing connection. The caller holds c.mu.
-func (c *Conn) flushRest() {
-	e := c.loop.eng
-	for o := c.out; !c.flushed(); {
-		if len(o.rest) == 0 {
-			e.stats.framesOut.Add(int64(o.leaving))
-			o.rest, o.closing, o.leaving = o.closing, nil, 0
-		}
-		n, errno := sendNow(int(c.fd), o.rest)
-		if errno != 0 && errno != unix.EAGAIN {
-			o.rest, o.closing = nil, nil // nobody is there to read it
-			e.stats.dropped[c.reason].Add(int64(o.leaving))
-			return
-		}
-		e.stats.bytesOut.Add(int64(n))
-		o.rest = o.rest[n:]
-		if len(o.rest) > 0 {
-			c.blocked = true
-			if n > 0 || o.progress == 0 {
-				o.progress = e.now()
-			}
-			return
-		}
+		c.loop.eng.withWriter(func(w *writer) { w.drain(c) })
 	}
 }
 
 // flushed reports whether nothing is left to send. The caller holds c.mu.
-func (c *Conn) flushed() bool {
-	return c.out == nil || len(c.out.rest) == 0 && len(c.out.closing) == 0
-}
+func (c *Conn) flushed() bool { return c.out == nil }
 
 // linger is a closing connection that its loop looks at again.
 type linger struct {
@@ -152,17 +98,17 @@ func (l *loop) tend(c *Conn) {
 	c.mu.Unlock()
 	switch {
 	case state == stateOpen:
-		c.receive(readable) // its turn again after maxReads
+		c.receive(readable) // its turn again
 		return
 	case state != stateClosing:
 		return
 	case reason == CloseGone || reason == CloseHandshakeGone || reason == CloseHandshakeTimeout || reason == CloseHandshakeDropped:
 		l.release(c, false)
 		return
-	case l.discard(c):
+	case l.readOn(c):
 		l.release(c, false)
 		return
-	case reason == ClosePeer && flushed:
+	case c.peerClosed && flushed:
 		// Both close frames have passed: the server ends the TCP connection
 		// first (RFC 6455 section 7.1.1).
 		l.release(c, false)
@@ -180,18 +126,40 @@ func (l *loop) tend(c *Conn) {
 	}
 }
 
-// discard reads and throws away; it reports whether the peer's side has ended.
-func (l *loop) discard(c *Conn) bool {
-	for range maxReads {
-		n, errno := recvNow(int(c.fd), l.buf)
-		if errno == unix.EAGAIN {
-			return false
-		}
-		if errno != 0 || n == 0 {
+// readOn reads what a closing connection still gets, of which only the peer's
+// close frame counts. It reports whether the peer's side has ended.
+func (l *loop) readOn(c *Conn) bool {
+	n, errno := recvNow(int(c.fd), l.buf)
+	switch {
+	case errno == unix.EAGAIN:
+		return false
+	case errno != 0 || n == 0:
+		return true
+	}
+	if !c.peerClosed && !c.deaf {
+		c.peerClosed = c.findClose(l.buf[:n])
+	}
+	l.post(c) // there may be more
+	return false
+}
+
+// findClose looks for a close frame in what the peer of a closing connection
+// sends. A violation ends the wait as well.
+func (c *Conn) findClose(data []byte) bool {
+	if c.in == nil {
+		c.in = new(reader)
+	}
+	held := c.in.held()
+	for len(data) > 0 {
+		f, n, err := c.in.next(data, c.loop.eng.opts.MaxMessageBytes)
+		if err != nil || f.ok && f.op == ws.OpClose {
+			c.account(c.in, held)
+			c.forget(c.in)
 			return true
 		}
+		data = data[n:]
 	}
-	l.post(c)
+	c.account(c.in, held)
 	return false
 }
 
@@ -230,14 +198,10 @@ func (l *loop) release(c *Conn, reset bool) {
 		return
 	}
 	c.state = stateGone
-	if o := c.out; o != nil {
-		l.eng.waiting.Add(-int64(o.restCost))
-		if len(o.rest) > 0 {
-			l.eng.stats.dropped[c.reason].Add(int64(o.leaving))
-		}
-		c.settle()
+	c.drop(c.reason)
+	if c.in != nil {
+		c.forget(c.in)
 	}
-	c.in = nil
 	delete(l.heads, c)
 	l.poll.remove(int(c.fd))
 	if reset {

@@ -140,3 +140,78 @@ func TestCloseOfAFullSocket(t *testing.T) {
 		t.Errorf("behind the close: %v", err)
 	}
 }
+
+// Fragments are work as well: a client cannot hide a flood in one message that
+// never ends.
+func TestFragmentsCountAgainstTheRate(t *testing.T) {
+	s := serve(t, scripted{}, func(o *Options) { o.MaxMessageRate = 100 })
+	c := s.dial("a")
+	flood := wsclient.Part(wsclient.OpText, nil).Bytes()
+	for range 1000 {
+		flood = wsclient.Part(wsclient.OpContinuation, nil).Append(flood)
+	}
+	if err := c.Send(flood); err != nil {
+		t.Fatal(err)
+	}
+	wantClose(t, c, 1008)
+	if st := s.Stats(); st.Closed["rate_limit"] != 1 {
+		t.Errorf("closed: %v", st.Closed)
+	}
+}
+
+// What incomplete messages hold is bounded for all clients together, and
+// forgotten with them.
+func TestIncompleteMessagesAreBounded(t *testing.T) {
+	const limit = 256 << 10
+	s := serve(t, scripted{}, func(o *Options) {
+		o.MaxTotalPendingBytes, o.MaxMessageBytes, o.MaxMessageRate = limit, 64<<10, 0
+	})
+	part := wsclient.Part(wsclient.OpBinary, make([]byte, 40<<10)).Bytes()
+	for i := 0; s.Stats().Closed["overload"] == 0; i++ {
+		if i > 2*limit/(40<<10) {
+			t.Fatal("nobody is closed")
+		}
+		c := s.dial("a")
+		if err := c.Send(part); err != nil {
+			t.Fatal(err)
+		}
+		want := int64(i+1) * 40 << 10
+		await(t, "the part is taken or its sender closed", func() bool {
+			return s.partial.Load() == want || s.Stats().Closed["overload"] > 0
+		})
+	}
+	if held := s.partial.Load(); held > limit {
+		t.Errorf("%d bytes are held, past the bound", held)
+	}
+}
+
+// Once both close frames have passed the server lets go, though the peer keeps
+// its side of the TCP connection (RFC 6455 section 7.1.1).
+func TestCloseReplyEndsTheWait(t *testing.T) {
+	for _, reply := range []struct {
+		name string
+		in   []wsclient.Frame
+		want bool
+	}{
+		{"a close frame", []wsclient.Frame{wsclient.Data(wsclient.OpClose, []byte{3, 233})}, true},
+		{"behind messages", []wsclient.Frame{wsclient.Text("a"), wsclient.Part(wsclient.OpText, []byte("b")), wsclient.Data(wsclient.OpClose, nil)}, true},
+		{"a violation", []wsclient.Frame{{Fin: true, Op: 5, Masked: true}}, true},
+		{"messages alone", []wsclient.Frame{wsclient.Text("a"), wsclient.Data(wsclient.OpPing, nil)}, false},
+	} {
+		t.Run(reply.name, func(t *testing.T) {
+			c, _ := bareConn()
+			c.loop.eng.opts = DefaultOptions()
+			c.state = stateClosing
+			got := false
+			for _, b := range wsclient.Join(reply.in...) { // byte by byte
+				got = got || c.findClose([]byte{b})
+			}
+			if got != reply.want {
+				t.Errorf("found: %v, want %v", got, reply.want)
+			}
+			if held := c.loop.eng.partial.Load(); got && held != 0 {
+				t.Errorf("%d bytes are still counted", held)
+			}
+		})
+	}
+}

@@ -38,6 +38,8 @@ type Conn struct {
 	// Owned by the loop.
 	lingering  bool    // on the loop's list of closing connections
 	halfClosed bool    // our side of a closing connection has ended
+	peerClosed bool    // the peer's close frame has come
+	deaf       bool    // closing, and where the peer's next frame starts is not known
 	in         *reader // an incomplete frame or message; nil when idle
 	rateSecond uint32  // the second of the engine's clock that rateCount counts
 	rateCount  uint32
@@ -64,10 +66,6 @@ func (c *Conn) is(s connState) bool {
 	defer c.mu.Unlock()
 	return c.state == s
 }
-
-// maxReads is how many full receive buffers one event may take before the
-// loop's other connections get their turn.
-const maxReads = 4
 
 // ready is the epoll callback.
 func (c *Conn) ready(ev readiness) {
@@ -101,6 +99,7 @@ func (c *Conn) rescue() {
 	if p := recover(); p != nil {
 		e := c.loop.eng
 		e.stats.panics.Add(1)
+		c.deaf = true // what else was read is lost
 		// The panic's value may hold what a peer sent: the stack is enough.
 		e.opts.Logger.Error("panic while serving a connection; it is closed", "stack", string(debug.Stack()))
 		if c.inHandshake() {
@@ -111,10 +110,11 @@ func (c *Conn) rescue() {
 	}
 }
 
-// receive reads until the socket has no more and acts on what came.
+// receive reads what the socket has, at most one buffer's worth in a turn, and
+// acts on it.
 func (c *Conn) receive(ev readiness) {
 	l := c.loop
-	for reads := 1; ; reads++ {
+	for {
 		n, errno := recvNow(int(c.fd), l.buf)
 		if errno == unix.EAGAIN {
 			return
@@ -127,13 +127,14 @@ func (c *Conn) receive(ev readiness) {
 		if !c.feed(l.buf[:n]) {
 			return
 		}
-		if n < len(l.buf) && ev&hungUp == 0 {
-			return // that was all; more would be a new edge
-		}
-		if reads == maxReads {
-			l.post(c)
+		if n == len(l.buf) {
+			l.post(c) // there may be more; the others have their turn first
 			return
 		}
+		if ev&hungUp == 0 {
+			return // that was all; more would be a new edge
+		}
+		// The stream has ended: what is left of it is short.
 	}
 }
 
@@ -145,6 +146,7 @@ func (c *Conn) feed(data []byte) bool {
 	if r == nil {
 		r = l.spare
 	}
+	held := r.held()
 	open := true
 	for len(data) > 0 && open {
 		f, n, err := r.next(data, l.eng.opts.MaxMessageBytes)
@@ -157,16 +159,38 @@ func (c *Conn) feed(data []byte) bool {
 			open = c.dispatch(f)
 		}
 	}
+	if !c.account(r, held) && open {
+		c.end(CloseOverload)
+		open = false
+	}
 	switch {
 	case !open:
-		c.in = nil
-		*r = reader{}
+		c.forget(r)
 	case r.idle():
 		c.in, l.spare = nil, r
 	case c.in == nil:
 		c.in, l.spare = r, new(reader)
 	}
 	return open
+}
+
+// account counts what r holds more than before. It reports whether all
+// connections together still hold no more than they may.
+func (c *Conn) account(r *reader, before int) bool {
+	grown := int64(r.held() - before)
+	if grown == 0 {
+		return true
+	}
+	e := c.loop.eng
+	return e.partial.Add(grown) <= e.opts.MaxTotalPendingBytes || grown < 0
+}
+
+// forget drops what r, c's reader, holds of an incomplete message: c is
+// closing, and what still comes cannot be followed.
+func (c *Conn) forget(r *reader) {
+	c.loop.eng.partial.Add(-int64(r.held()))
+	*r = reader{}
+	c.in, c.deaf = nil, true
 }
 
 // dispatch acts on one whole message or control frame.
@@ -183,6 +207,7 @@ func (c *Conn) dispatch(f inboundFrame) bool {
 	case ws.OpPing: // RFC 6455 section 5.5.2
 		c.Reply(ws.OpPong, f.payload)
 	case ws.OpClose:
+		c.peerClosed = true
 		c.closedByPeer(f.payload)
 		return false
 	}

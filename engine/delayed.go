@@ -17,6 +17,7 @@ type delayed struct {
 	mu    sync.Mutex
 	wheel *timerWheel[[]byte] // packed messages
 	alarm uint64              // when the goroutine wakes by itself; 0: it is awake
+	over  bool                // nothing is taken any more
 
 	earlier chan struct{} // something is due before the alarm
 	stop    chan struct{}
@@ -65,7 +66,11 @@ func unpack(p []byte) (token string, wire []byte, stamp int) {
 // add lets a message wait until due, in milliseconds of the engine's clock.
 func (d *delayed) add(due uint64, packed []byte) error {
 	d.mu.Lock()
-	if d.wheel.Len() >= d.eng.opts.MaxDelayed {
+	switch {
+	case d.over:
+		d.mu.Unlock()
+		return ErrStopping
+	case d.wheel.Len() >= d.eng.opts.MaxDelayed:
 		d.mu.Unlock()
 		return ErrTooMany
 	}
@@ -87,9 +92,12 @@ func (d *delayed) start() {
 	go d.run()
 }
 
-// halt ends the goroutine, waits for it, and returns how many messages are
-// left behind.
+// halt takes no more messages, lets the goroutine send what is due, waits for
+// it, and returns how many messages are left behind.
 func (d *delayed) halt() (left int) {
+	d.mu.Lock()
+	d.over = true
+	d.mu.Unlock()
 	close(d.stop)
 	d.done.Wait()
 	d.mu.Lock()
@@ -102,7 +110,7 @@ func (d *delayed) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	var due [][]byte
-	for {
+	for stopped := false; ; {
 		now := uint64(d.eng.now())
 		d.mu.Lock()
 		d.alarm = 0
@@ -125,12 +133,10 @@ func (d *delayed) run() {
 		}
 		if more || len(due) > 0 {
 			due = due[:0]
-			select {
-			case <-d.stop:
-				return
-			default:
-				continue
-			}
+			continue
+		}
+		if stopped {
+			return
 		}
 		wait := time.Hour
 		if ok {
@@ -141,7 +147,7 @@ func (d *delayed) run() {
 		case <-timer.C:
 		case <-d.earlier:
 		case <-d.stop:
-			return
+			stopped = true // once more, for what has come due since
 		}
 	}
 }

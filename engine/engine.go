@@ -18,8 +18,8 @@ import (
 var (
 	// ErrSaturated: more bytes wait for sockets than MaxTotalPendingBytes.
 	ErrSaturated = errors.New("engine: too many bytes are waiting to be sent")
-	// errNeverFits: the message by itself is more than MaxTotalPendingBytes,
-	// times its connections if it has a token. Waiting does not help.
+	// errNeverFits: the message by itself is more than MaxTotalPendingBytes.
+	// Waiting does not help.
 	errNeverFits = fmt.Errorf("%w: this message alone is more than the bound", ErrSaturated)
 	// ErrStopping: Shutdown has begun.
 	ErrStopping = errors.New("engine: stopping")
@@ -48,6 +48,7 @@ type Engine struct {
 
 	open     atomic.Int64  // WebSocket connections
 	waiting  atomic.Int64  // unicast bytes that wait for sockets
+	partial  atomic.Int64  // bytes of inbound messages that are not complete
 	clock    atomic.Uint32 // keepalive ticks; stands still without pings
 	stopping atomic.Bool
 	stats    counters
@@ -145,7 +146,13 @@ func (e *Engine) Send(token string, f Frame) (matched int, err error) {
 	hash := e.hash(token)
 	var few [8]*Conn
 	conns := e.shards[e.shardIndex(hash)].matching(few[:0], uint32(hash), token)
-	need := int64(f.Len()) * int64(len(conns))
+	if len(conns) == 0 {
+		e.stats.unicasts.Add(1)
+		return 0, nil
+	}
+	// The frame is shared: together its connections hold it once.
+	cost := (f.Len()+len(conns)-1)/len(conns) + itemCost
+	need := int64(cost) * int64(len(conns))
 	if need > e.opts.MaxTotalPendingBytes {
 		e.stats.saturated.Add(1)
 		return 0, errNeverFits // nobody is closed for it
@@ -155,12 +162,12 @@ func (e *Engine) Send(token string, f Frame) (matched int, err error) {
 		return 0, ErrSaturated
 	}
 	e.stats.unicasts.Add(1)
-	after := e.log.tail.Load()
+	u := unicast{wire: f.wire, after: e.log.tail.Load(), cost: cost}
 	for _, c := range conns {
-		if c.enqueue(f.wire, after) {
+		if c.enqueue(u) {
 			matched++
 		} else {
-			e.waiting.Add(-int64(f.Len()))
+			e.waiting.Add(-int64(cost))
 		}
 	}
 	return matched, nil
@@ -225,6 +232,9 @@ func (e *Engine) Schedule(due time.Time, token string, f Frame, stamp int) error
 	}
 	if stamp >= 0 {
 		stamp = f.payloadLen() - stamp // from the end: the header's length varies
+		if stamp < stampDigits {
+			return errors.New("engine: the stamp lies outside the payload")
+		}
 	}
 	wait := max(0, due.Sub(e.began)) // of the longest Duration at most
 	at := uint64(wait / time.Millisecond)
@@ -259,6 +269,11 @@ func (e *Engine) handshakesPerLoop() int { return max(1, e.opts.MaxHandshakes/le
 // error. Messages still waiting for their time are lost and counted. No
 // goroutine and no descriptor remains. It may be called once.
 func (e *Engine) Shutdown(ctx context.Context) error {
+	// What is due already still goes out; what is not is lost.
+	if left := e.delayed.halt(); left > 0 {
+		e.stats.delayedLost.Add(int64(left))
+		e.opts.Logger.Warn("delayed messages are lost with this stop", "count", left)
+	}
 	e.stopping.Store(true)
 	first := e.loops[0]
 	deaf := make(chan struct{})
@@ -268,10 +283,6 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	})
 	<-deaf
 	_ = e.http.Close()
-	if left := e.delayed.halt(); left > 0 {
-		e.stats.delayedLost.Add(int64(left))
-		e.opts.Logger.Warn("delayed messages are lost with this stop", "count", left)
-	}
 	if e.keep != nil {
 		e.keep.halt()
 	}

@@ -123,6 +123,7 @@ func (l *loop) handOff(c *Conn, read []byte) {
 	e.stats.http.Add(1)
 	handed := &handedConn{Conn: conn, read: append([]byte(nil), read...), listener: e.http}
 	if !e.http.offer(handed) {
+		e.stats.full.Add(1)
 		_ = handed.Close()
 	}
 }
@@ -168,13 +169,6 @@ func (e *Engine) Adopt(c net.Conn, read []byte) error {
 	if err != nil {
 		return os.NewSyscallError("fcntl", err)
 	}
-	l := e.loops[fd%len(e.loops)]
-	l.run(func() {
-		c := l.adopt(fd)
-		defer c.rescue()
-		if c.inHandshake() {
-			l.takeHead(c, read)
-		}
-	})
+	e.loops[fd%len(e.loops)].hand(arrival{fd, read})
 	return nil
 }

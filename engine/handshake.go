@@ -123,11 +123,15 @@ func (l *loop) upgrade(c *Conn, head, tail []byte) {
 	}
 	e := l.eng
 	c.mu.Lock()
-	if e.open.Add(1) > int64(e.opts.MaxConns) || e.stopping.Load() {
+	if full := e.open.Add(1) > int64(e.opts.MaxConns); full || e.stopping.Load() {
 		e.open.Add(-1)
 		c.mu.Unlock()
-		e.stats.full.Add(1)
-		l.refuse(c, &Refusal{statusServiceUnavailable, "too many connections"})
+		refusal := &Refusal{statusServiceUnavailable, "stopping"}
+		if full {
+			e.stats.full.Add(1)
+			refusal.Reason = "too many connections"
+		}
+		l.refuse(c, refusal)
 		return
 	}
 	c.state = stateOpen
@@ -141,10 +145,11 @@ func (l *loop) upgrade(c *Conn, head, tail []byte) {
 	// The send buffer of a new socket holds an answer many times over.
 	if errno != 0 || n < len(l.upgrader.answer) {
 		c.closeLocked(CloseGone, 0, "")
+	} else {
+		e.stats.upgraded.Add(1)
 	}
 	c.mu.Unlock()
 	l.endHandshake()
-	e.stats.upgraded.Add(1)
 	c.feed(tail)
 }
 

@@ -35,18 +35,25 @@ type loop struct {
 	wakeFD  int
 
 	inbox struct {
-		mu    sync.Mutex
-		conns []*Conn  // to tend
-		fds   []int    // accepted for this loop
-		tasks []func() // to run
+		mu      sync.Mutex
+		conns   []*Conn   // to tend
+		sockets []arrival // to adopt
+		tasks   []func()  // to run
 	}
 	empty chan struct{} // after drainTo: closed when no connection is left
 }
 
+// arrival is a socket for the loop, with what was read from it already.
+type arrival struct {
+	fd   int
+	read []byte
+}
+
 const (
-	// receiveBuffer is one read's worth: enough for the largest default
-	// message in one piece.
-	receiveBuffer = 64<<10 + 14
+	// receiveBuffer is one read's worth, and a connection's turn: a client
+	// that floods with frames of a few bytes keeps the loop for well under a
+	// millisecond.
+	receiveBuffer = 16 << 10
 
 	// tickTime is the clock's period while a deadline is pending.
 	tickTime = 100 * 1_000_000 // nanoseconds
@@ -85,6 +92,9 @@ func newLoop(e *Engine) (l *loop, err error) {
 // be left.
 func (l *loop) close() {
 	_ = l.poll.close() // it only fails if it is closed already
+	for _, a := range l.inbox.sockets {
+		_ = unix.Close(a.fd) // came too late
+	}
 	l.closeSignals()
 }
 
@@ -103,10 +113,10 @@ func (l *loop) post(c *Conn) {
 	l.signalLocked()
 }
 
-// hand gives the loop an accepted descriptor.
-func (l *loop) hand(fd int) {
+// hand gives the loop a socket.
+func (l *loop) hand(a arrival) {
 	l.inbox.mu.Lock()
-	l.inbox.fds = append(l.inbox.fds, fd)
+	l.inbox.sockets = append(l.inbox.sockets, a)
 	l.signalLocked()
 }
 
@@ -119,7 +129,7 @@ func (l *loop) run(f func()) {
 
 // signalLocked wakes the loop if the inbox was empty, and unlocks it.
 func (l *loop) signalLocked() {
-	first := len(l.inbox.conns)+len(l.inbox.fds)+len(l.inbox.tasks) == 1
+	first := len(l.inbox.conns)+len(l.inbox.sockets)+len(l.inbox.tasks) == 1
 	if first {
 		var one [8]byte
 		binary.NativeEndian.PutUint64(one[:], 1)
@@ -137,11 +147,11 @@ func (l *loop) woken(ev readiness) {
 	var count [8]byte
 	_, _ = unix.Read(l.wakeFD, count[:])
 	l.inbox.mu.Lock()
-	conns, fds, tasks := l.inbox.conns, l.inbox.fds, l.inbox.tasks
-	l.inbox.conns, l.inbox.fds, l.inbox.tasks = nil, nil, nil
+	conns, sockets, tasks := l.inbox.conns, l.inbox.sockets, l.inbox.tasks
+	l.inbox.conns, l.inbox.sockets, l.inbox.tasks = nil, nil, nil
 	l.inbox.mu.Unlock()
-	for _, fd := range fds {
-		l.adopt(fd)
+	for _, a := range sockets {
+		l.adopt(a)
 	}
 	for _, c := range conns {
 		l.guard(c)
@@ -195,17 +205,24 @@ func (l *loop) tick(ev readiness) {
 	}
 }
 
-// adopt takes an accepted socket over; its request head is next.
-func (l *loop) adopt(fd int) *Conn {
-	c := &Conn{loop: l, fd: int32(fd)}
+// adopt takes a socket over; its request head is next.
+func (l *loop) adopt(a arrival) {
+	if l.eng.stopping.Load() {
+		_ = unix.Close(a.fd)
+		return
+	}
+	c := &Conn{loop: l, fd: int32(a.fd)}
+	defer c.rescue()
 	l.live++
-	if err := l.poll.add(fd, socketEvents, c.ready); err != nil {
+	if err := l.poll.add(a.fd, socketEvents, c.ready); err != nil {
 		l.eng.opts.Logger.Error("cannot watch a socket", "error", err)
 		c.end(CloseHandshakeDropped)
-		return c
+		return
 	}
 	l.beginHandshake(c)
-	return c
+	if len(a.read) > 0 && c.is(stateHandshake) {
+		l.takeHead(c, a.read)
+	}
 }
 
 // left counts one descriptor less.

@@ -16,11 +16,15 @@ type outbound struct {
 	head   int       // queue[head:] still waits
 	queued int       // bytes of queue[head:]
 
-	leaving int    // frames in rest once the connection is closing
-	closing []byte // the close frame that goes out behind rest
+	closing []byte // the last thing to go out: a close frame, or a refusal
+	last    bool   // rest is that one
 
 	progress int64 // engine clock: when the socket last took a byte, or filled
-	stallPos int   // index in the loop's list of full sockets; -1 if not on it
+
+	// Index in the loop's list of full sockets; -1 if not on it. Written under
+	// the list's lock; to read it, the connection's mu is enough: only a
+	// blocked connection is on the list, and only under its mu is it unblocked.
+	stallPos int
 
 	one [1]unicast // the queue's first array: most are that short
 }
@@ -29,7 +33,12 @@ type outbound struct {
 type unicast struct {
 	wire  []byte
 	after *entry // the newest broadcast when it was accepted: that one goes first
+	cost  int    // what it counts for in the engine's waiting bytes
 }
+
+// itemCost is what a queued frame costs beside its bytes, which all the
+// connections that it goes to share.
+const itemCost = 64
 
 var outboundPool = sync.Pool{New: func() any { return new(outbound) }}
 
@@ -53,6 +62,9 @@ type backlog struct {
 }
 
 func (c *Conn) backlog() backlog {
+	if c.cursor == nil {
+		return backlog{} // not open yet, or closing without it
+	}
 	b := backlog{cursor: c.cursor}
 	if c.out != nil {
 		b.queue = c.out.queue[c.out.head:]
@@ -60,13 +72,16 @@ func (c *Conn) backlog() backlog {
 	return b
 }
 
-// next returns the next frame and what it counts for in waiting bytes; wire
-// is nil at the end.
+// next returns the next frame and what it counts for in waiting bytes, 0 for a
+// broadcast; wire is nil at the end.
 func (b *backlog) next() (wire []byte, cost int) {
+	if b.cursor == nil {
+		return nil, 0
+	}
 	if len(b.queue) > 0 && b.queue[0].after.seq <= b.cursor.seq {
-		wire = b.queue[0].wire
+		u := b.queue[0]
 		b.queue = b.queue[1:]
-		return wire, len(wire)
+		return u.wire, u.cost
 	}
 	if e := b.cursor.next.Load(); e != nil {
 		b.cursor = e
@@ -110,8 +125,9 @@ func (w *writer) report() {
 	}
 }
 
-// drain sends what c lacks until nothing is left or the socket is full. The
-// caller holds c.mu; c is open and not blocked.
+// drain sends what c lacks until nothing is left or the socket is full; of a
+// closing connection, what still goes out of it. The caller holds c.mu; c is
+// not blocked.
 func (w *writer) drain(c *Conn) {
 	for progress := false; ; progress = true {
 		chunk, to := w.gather(c)
@@ -121,7 +137,7 @@ func (w *writer) drain(c *Conn) {
 		}
 		n, errno := sendNow(int(c.fd), chunk)
 		if errno != 0 && errno != unix.EAGAIN {
-			c.closeLocked(CloseGone, 0, "")
+			c.lose()
 			return
 		}
 		w.bytes += int64(n)
@@ -147,6 +163,10 @@ func (w *writer) gather(c *Conn) (chunk []byte, to *entry) {
 	b := c.backlog()
 	first, _ := b.next()
 	if first == nil {
+		if o := c.out; o != nil && o.closing != nil {
+			o.rest, o.closing, o.last = o.closing, nil, true
+			return o.rest, nil
+		}
 		return nil, nil
 	}
 	only := len(b.queue) == 0 && (c.out == nil || c.out.head == len(c.out.queue))
@@ -203,7 +223,7 @@ func (w *writer) advance(c *Conn, n int) {
 		if cost > 0 {
 			o.queue[o.head] = unicast{}
 			o.head++
-			o.queued -= cost
+			o.queued -= len(wire)
 		}
 		if n < len(wire) {
 			o = c.outbox()
@@ -215,9 +235,7 @@ func (w *writer) advance(c *Conn, n int) {
 		w.frames++
 	}
 	c.cursor = b.cursor
-	if freed > 0 {
-		w.eng.waiting.Add(-int64(freed))
-	}
+	w.eng.waiting.Add(-int64(freed))
 }
 
 // outbox returns c.out, made if need be. The caller holds c.mu.
@@ -228,16 +246,15 @@ func (c *Conn) outbox() *outbound {
 	return c.out
 }
 
-// enqueue lets a frame wait for c, in its place after the given broadcast. The
-// bytes are already in the engine's waiting count. It reports false if c is
-// not open any more.
-func (c *Conn) enqueue(wire []byte, after *entry) bool {
+// enqueue lets a frame wait for c. Its cost is already in the engine's waiting
+// count. It reports false if c is not open any more.
+func (c *Conn) enqueue(u unicast) bool {
 	c.mu.Lock()
 	if c.state != stateOpen {
 		c.mu.Unlock()
 		return false
 	}
-	c.push(wire, after)
+	c.push(u)
 	if !c.blocked && c.overdue() {
 		// The worker lags behind the publishers, not the client behind the
 		// worker: the publisher does this connection's writing.
@@ -259,7 +276,7 @@ func (c *Conn) enqueue(wire []byte, after *entry) bool {
 }
 
 // push appends to c's queue. The caller holds c.mu.
-func (c *Conn) push(wire []byte, after *entry) {
+func (c *Conn) push(u unicast) {
 	o := c.outbox()
 	if o.head > 0 && 2*o.head >= len(o.queue) {
 		// What has gone out makes room: a client that always lags a little
@@ -268,8 +285,8 @@ func (c *Conn) push(wire []byte, after *entry) {
 		clear(o.queue[n:])
 		o.queue, o.head = o.queue[:n], 0
 	}
-	o.queue = append(o.queue, unicast{wire: wire, after: after})
-	o.queued += len(wire)
+	o.queue = append(o.queue, u)
+	o.queued += len(u.wire)
 }
 
 // overdue reports whether more waits for c than one connection may hold. The
@@ -291,7 +308,7 @@ func (c *Conn) sendOwn(wire []byte) {
 	if !c.blocked {
 		n, errno := sendNow(int(c.fd), wire)
 		if errno != 0 && errno != unix.EAGAIN {
-			c.closeLocked(CloseGone, 0, "")
+			c.lose()
 			return
 		}
 		e.stats.bytesOut.Add(int64(n))
@@ -301,15 +318,15 @@ func (c *Conn) sendOwn(wire []byte) {
 		}
 		if n > 0 {
 			o := c.outbox()
-			o.rest, o.restCost = append([]byte(nil), wire[n:]...), len(wire)
-			e.waiting.Add(int64(len(wire)))
+			o.rest, o.restCost = append([]byte(nil), wire[n:]...), len(wire)+itemCost
+			e.waiting.Add(int64(o.restCost))
 			c.block(true)
 			return
 		}
 		c.block(false)
 	}
-	e.waiting.Add(int64(len(wire)))
-	c.push(append([]byte(nil), wire...), c.cursor)
+	e.waiting.Add(int64(len(wire) + itemCost))
+	c.push(unicast{append([]byte(nil), wire...), c.cursor, len(wire) + itemCost})
 	switch {
 	case c.overdue():
 		c.closeLocked(CloseSlow, 0, "")
@@ -338,13 +355,9 @@ func (w *writer) flush(c *Conn, listed bool) {
 // resume goes on where a full socket stopped. The caller holds c.mu.
 func (c *Conn) resume() {
 	c.blocked = false
-	if c.state == stateOpen {
-		w := &c.loop.writer
-		w.drain(c)
-		w.report()
-		return
-	}
-	c.flushRest()
+	w := &c.loop.writer
+	w.drain(c)
+	w.report()
 }
 
 // block notes that c's socket is full; an OUT edge will follow. progress says
@@ -367,4 +380,42 @@ func (c *Conn) settle() {
 		c.out = nil
 		o.free()
 	}
+}
+
+// lose is for a socket that takes nothing any more because its peer is gone:
+// whatever is left for it is dropped. The caller holds c.mu.
+func (c *Conn) lose() {
+	c.closeLocked(CloseGone, 0, "")
+	c.drop(c.reason)
+}
+
+// drop gives up everything that waits for c and counts it. The caller holds
+// c.mu; c is not open any more.
+func (c *Conn) drop(r CloseReason) {
+	if o := c.out; o != nil && len(o.rest) > 0 && !o.last {
+		c.loop.eng.waiting.Add(-int64(o.restCost))
+		c.loop.eng.stats.dropped[r].Add(1)
+	}
+	c.dropBacklog(r)
+	c.settle()
+}
+
+// dropBacklog gives up the messages that have not begun to go out. The caller
+// holds c.mu.
+func (c *Conn) dropBacklog(r CloseReason) {
+	var frames, freed int64
+	for b := c.backlog(); ; frames++ {
+		wire, cost := b.next()
+		if wire == nil {
+			break
+		}
+		freed += int64(cost)
+	}
+	c.cursor = nil
+	if o := c.out; o != nil {
+		clear(o.queue)
+		o.queue, o.head, o.queued = nil, 0, 0
+	}
+	c.loop.eng.waiting.Add(-freed)
+	c.loop.eng.stats.dropped[r].Add(frames)
 }

@@ -35,6 +35,7 @@ type reader struct {
 
 // inboundFrame is what a reader hands out: a whole message (OpText, OpBinary)
 // or a control frame. The payload is unmasked and valid until the next call.
+// A fragment that does not end its message has OpContinuation and no payload.
 type inboundFrame struct {
 	op      ws.OpCode
 	payload []byte
@@ -51,6 +52,9 @@ var (
 	errUTF8     = &frameError{CloseInvalidUTF8}
 	errTooBig   = &frameError{CloseTooBig}
 )
+
+// held is how many bytes of an incomplete frame or message are kept.
+func (r *reader) held() int { return len(r.message) + len(r.control) }
 
 // idle reports whether nothing is incomplete.
 func (r *reader) idle() bool { return r.headLen == 0 && !r.inFrame && r.msgOp == ws.OpContinuation }
@@ -118,7 +122,7 @@ func (r *reader) readData(chunk []byte) (f inboundFrame, err *frameError) {
 	r.msgOp = op
 	r.message = append(r.message, chunk...)
 	if !end || !r.fin {
-		return f, nil
+		return inboundFrame{op: ws.OpContinuation, ok: end}, nil
 	}
 	if op == ws.OpText && !r.text.complete() {
 		return f, errUTF8

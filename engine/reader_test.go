@@ -26,7 +26,7 @@ func readPieces(maxMessage int, pieces ...[]byte) (events []event, err *frameErr
 		p = bytes.Clone(p) // the reader unmasks in place
 		for len(p) > 0 {
 			f, n, err := r.next(p, maxMessage)
-			if f.ok {
+			if f.ok && f.op != ws.OpContinuation { // not the fragments on the way
 				events = append(events, event{f.op, string(f.payload)})
 			}
 			if err != nil {

@@ -69,9 +69,10 @@ func (l *loop) refuse(c *Conn, r *Refusal) {
 	delete(l.heads, c)
 	c.mu.Lock()
 	if c.state == stateHandshake {
-		c.outbox().rest = r.wire()
 		c.closeLocked(CloseHandshakeRefused, 0, "")
-		c.flushRest()
+		c.deaf = true
+		c.outbox().closing = r.wire()
+		l.writer.drain(c)
 	}
 	c.mu.Unlock()
 	l.endHandshake()

@@ -93,7 +93,7 @@ func TestMessageOverTheTotalBoundEvictsNobody(t *testing.T) {
 	c := s.conn("stalled")
 	s.fill("stalled", c)
 	s.send("stalled", "waits", 1)
-	n, err := s.Send("crowd", textFrame(strings.Repeat("x", 600<<10))) // twice: too much
+	n, err := s.Send("crowd", textFrame(strings.Repeat("x", 1100<<10)))
 	if n != 0 || !errors.Is(err, ErrSaturated) {
 		t.Errorf("Send = %d, %v", n, err)
 	}
@@ -111,6 +111,23 @@ func TestMessageOverTheTotalBoundEvictsNobody(t *testing.T) {
 		if string(p) == "waits" {
 			break
 		}
+	}
+}
+
+// A frame that many connections of a token wait for is in memory once, and
+// counts once: a crowd must not make a message undeliverable.
+func TestSharedFrameCountsOnce(t *testing.T) {
+	const conns, size = 64, 100 << 10
+	e := withoutSockets(1)
+	e.opts.MaxTotalPendingBytes = 2 * size
+	for fd := range conns {
+		e.enterFull(fd, "crowd")
+	}
+	if n, err := e.Send("crowd", textFrame(strings.Repeat("x", size))); n != conns || err != nil {
+		t.Fatalf("Send = %d, %v", n, err)
+	}
+	if w := e.waiting.Load(); w < size || w > size+conns*(itemCost+1)+FrameHeadroom {
+		t.Errorf("%d bytes wait for a frame of %d", w, size)
 	}
 }
 
