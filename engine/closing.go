@@ -9,26 +9,25 @@ import (
 
 // Closing is one change of state that one caller wins, under the connection's
 // mu, from any goroutine: the connection leaves its shard, what still waited
-// is counted as dropped, and a close frame goes out. The rest, up to the
-// descriptor's close, is its loop's.
+// is dropped and counted (a stop lets it out first), and a close frame goes
+// out. The rest, up to the descriptor's close, is its loop's.
 
 // lingerTime is how long, in milliseconds, a peer may take to read our close
 // frame and end its side before the socket is closed regardless.
 const lingerTime = 2000
 
 // end closes c for a reason of the engine's.
-func (c *Conn) end(r CloseReason) { c.endWith(r, closeReasons[r].code, closeReasons[r].text) }
+func (c *Conn) end(r CloseReason) { c.endWith(r, 0, "") }
 
-// endWith closes c with a close frame of this code and text; code 0 sends an
-// empty one.
+// endWith closes c with a close frame of this code and text. Code 0 stands for
+// the reason's own code and text; for ClosePeer, for an empty frame.
 func (c *Conn) endWith(r CloseReason, code ws.StatusCode, text string) {
 	c.mu.Lock()
 	c.closeLocked(r, code, text)
 	c.mu.Unlock()
 }
 
-// closeLocked is endWith for a caller that holds c.mu; code 0 with a reason
-// that has a code uses the reason's.
+// closeLocked is endWith for a caller that holds c.mu.
 func (c *Conn) closeLocked(r CloseReason, code ws.StatusCode, text string) {
 	if c.state >= stateClosing {
 		return
@@ -38,7 +37,7 @@ func (c *Conn) closeLocked(r CloseReason, code ws.StatusCode, text string) {
 	c.state, c.reason = stateClosing, r
 	e.stats.closed[r].Add(1)
 	if open {
-		e.shards[c.shard].remove(c)
+		e.shards[c.shard].leave(c)
 		e.open.Add(-1)
 		c.leave(r, closeFrame(r, code, text))
 	}
@@ -83,8 +82,9 @@ func (c *Conn) leave(r CloseReason, closing []byte) {
 // flushed reports whether nothing is left to send. The caller holds c.mu.
 func (c *Conn) flushed() bool { return c.out == nil }
 
-// linger is a closing connection that its loop looks at again.
-type linger struct {
+// timed is a connection that its loop looks at again at the deadline: one that
+// shakes hands, or one that closes.
+type timed struct {
 	c        *Conn
 	deadline int64 // engine clock
 }
@@ -116,7 +116,7 @@ func (l *loop) tend(c *Conn) {
 	}
 	if !c.lingering {
 		c.lingering = true
-		l.lingers.push(linger{c, l.eng.now() + lingerTime})
+		l.lingers.push(timed{c, l.eng.now() + lingerTime})
 		l.arm()
 	}
 	if flushed && !c.halfClosed {
@@ -182,7 +182,7 @@ func (l *loop) expireLingers(now int64) {
 		switch {
 		case gone:
 		case moving:
-			l.lingers.push(linger{c, now + lingerTime})
+			l.lingers.push(timed{c, now + lingerTime})
 		default:
 			l.release(c, slow || !flushed)
 		}

@@ -29,20 +29,16 @@ type Conn struct {
 	loop *loop
 	fd   int32
 
-	// Atomic: the keepalive clock when the last byte came in.
+	// Atomic: the keepalive clock when the last byte came in, and pinged.
 	seen atomic.Uint32
-
-	// Owned by the keepalive walk: its clock at the last ping; 0 is never.
-	pingedAt uint32
 
 	// Owned by the loop.
 	lingering  bool    // on the loop's list of closing connections
 	halfClosed bool    // our side of a closing connection has ended
 	peerClosed bool    // the peer's close frame has come
 	deaf       bool    // closing, and where the peer's next frame starts is not known
+	rate       rate    // inbound frames of the running second
 	in         *reader // an incomplete frame or message; nil when idle
-	rateSecond uint32  // the second of the engine's clock that rateCount counts
-	rateCount  uint32
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -56,9 +52,9 @@ type Conn struct {
 	// Changed under mu and the shard's mu; either is enough to read.
 	hash       uint32 // of token
 	shard      uint32 // index of the shard
-	pos        uint32 // index in the shard's conns; guarded by the shard's mu alone
+	here       place  // in the shard's roster; guarded by the shard's mu alone
 	token      string // "" for none
-	prev, next *Conn  // others of the same token; guarded by the shard's mu alone
+	prev, next place  // others of the same token; guarded by the shard's mu alone
 }
 
 func (c *Conn) is(s connState) bool {
@@ -214,17 +210,28 @@ func (c *Conn) dispatch(f inboundFrame) bool {
 	return true
 }
 
+// rate counts the frames of one second: the second's low 8 bits, 24 of the
+// count.
+type rate uint32
+
+const rateBits = 24
+
+// add counts one frame at the given second and returns the second's count.
+func (r *rate) add(second int64) int {
+	start := rate(second << rateBits & 0xffffffff)
+	if *r>>rateBits != start>>rateBits {
+		*r = start
+	}
+	if *r&(1<<rateBits-1) < 1<<rateBits-1 {
+		*r++
+	}
+	return int(*r & (1<<rateBits - 1))
+}
+
 // withinRate counts one inbound frame against MaxMessageRate.
 func (c *Conn) withinRate() bool {
 	e := c.loop.eng
-	if e.opts.MaxMessageRate == 0 {
-		return true
-	}
-	if now := uint32(e.now() / 1000); now != c.rateSecond {
-		c.rateSecond, c.rateCount = now, 0
-	}
-	c.rateCount++
-	return c.rateCount <= uint32(e.opts.MaxMessageRate)
+	return e.opts.MaxMessageRate == 0 || c.rate.add(e.now()/1000) <= e.opts.MaxMessageRate
 }
 
 // closedByPeer answers the peer's close frame (RFC 6455 sections 5.5.1, 7.4).
@@ -253,7 +260,7 @@ func (c *Conn) Identify(token string) {
 		return
 	}
 	e := c.loop.eng
-	e.shards[c.shard].remove(c)
+	e.shards[c.shard].leave(c)
 	e.enter(c, token)
 }
 

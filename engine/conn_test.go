@@ -70,7 +70,7 @@ func TestEnteringBehindTheLogWakesTheWorker(t *testing.T) {
 	c.blocked = false
 	c.appendBroadcast([]byte("b"))
 	c.mu.Lock()
-	e.shards[c.shard].remove(c)
+	e.shards[c.shard].leave(c)
 	e.enter(c, "another")
 	c.mu.Unlock()
 	s := e.shards[c.shard]

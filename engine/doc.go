@@ -26,22 +26,30 @@
 //	head.go       the request head, judged as far as it has come
 //	handshake.go  ours: ws.Upgrader over the bytes in memory, into its shard,
 //	              101; too long, too slow, too many: refused
-//	handoff.go    not ours: to the HTTP server, with the bytes already read
+//	handoff.go    not ours: to the HTTP server, with the bytes already read;
+//	              back again if a later request on it is a handshake
 //	conn.go       frames in; Identify moves the connection between shards
 //	closing.go    closed once, with a reason (reason.go); the close frame, the
 //	              peer's end or a deadline, the descriptor
 //
 // # The path of a message
 //
-// Send looks the token up in its shard (tokentable.go) and puts the frame into
-// the queue of each matching connection; the shard's worker then joins what
-// waits for a connection into one write. Who gets it is settled when Send
-// returns. What a socket does not take waits, bounded, for its OUT edge.
+// Send looks the token up in its shard (roster.go) and puts the frame into the
+// queue of each matching connection; the shard's worker then joins what waits
+// for a connection into one write (outbound.go). A publisher that is ahead of
+// the worker by a connection's whole bound does that connection's writing
+// itself. Who gets it is settled when Send returns. What a socket does not
+// take waits, bounded, for its OUT edge; stall.go closes sockets that stay
+// full, or hold too much.
 //
 // Broadcast appends the frame to the node's log (broadcast.go) and wakes the
 // workers. A connection's cursor is the last entry that it was given; each
 // worker sweeps its shard in slices, and between two slices serves whatever
 // was queued meanwhile, so that a unicast never waits for a whole broadcast.
+//
+// Schedule puts the message into the timer wheel; when it is due it takes one
+// of the two paths above. Replies and pings are written at once by the
+// goroutine that makes them, unless the socket is full.
 //
 // # Order and once
 //
@@ -62,6 +70,7 @@
 //	stallList.mu           which sockets are full
 //	shard.work, inbox.mu   what wakes a worker, what wakes a loop
 //
-// broadcastLog.mu and delayed.mu are held alone. Nothing blocks under a lock:
+// broadcastLog.mu and delayed.mu are held alone. Engine.relieving comes before
+// all of them, and is only ever tried. Nothing blocks under a lock:
 // no handler call, no channel send, no system call that waits.
 package engine

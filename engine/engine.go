@@ -43,13 +43,15 @@ type Engine struct {
 	keep    *keepalive // nil without pings
 
 	log       broadcastLog
-	writers   sync.Pool // *writer, for goroutines that have none
-	relieving sync.Mutex
+	writers   sync.Pool      // *writer, for goroutines that have none
+	relieving sync.Mutex     // held by the one that frees waiting bytes; the others do not wait for it
+	trims     sync.WaitGroup // see trimMemory
+	trimmedAt atomic.Int64   // connections then
 
 	open     atomic.Int64  // WebSocket connections
-	waiting  atomic.Int64  // unicast bytes that wait for sockets
+	waiting  atomic.Int64  // bytes of unicasts and replies that wait for sockets
 	partial  atomic.Int64  // bytes of inbound messages that are not complete
-	clock    atomic.Uint32 // keepalive ticks; stands still without pings
+	clock    atomic.Uint32 // keepalive ticks, below pinged; stands still without pings
 	stopping atomic.Bool
 	stats    counters
 
@@ -263,11 +265,12 @@ func (e *Engine) closeLoops() {
 // handshakesPerLoop is each loop's part of MaxHandshakes.
 func (e *Engine) handshakesPerLoop() int { return max(1, e.opts.MaxHandshakes/len(e.loops)) }
 
-// Shutdown ends an engine, started or not: it stops accepting connections and messages, lets
-// out what was accepted, closes every connection with 1001, and waits until
-// all are gone or ctx ends, when it drops what is left and returns ctx's
-// error. Messages still waiting for their time are lost and counted. No
-// goroutine and no descriptor remains. It may be called once.
+// Shutdown ends an engine, started or not: it stops accepting connections and
+// messages, lets out what was accepted, delayed messages that are due too,
+// closes every connection with 1001, and waits until all are gone or ctx ends,
+// when it drops what is left and returns ctx's error. Messages still waiting
+// for their time are lost and counted. No goroutine and no descriptor remains.
+// It may be called once.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	// What is due already still goes out; what is not is lost.
 	if left := e.delayed.halt(); left > 0 {
@@ -297,6 +300,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 	err := e.closeAll(ctx)
 	_ = e.http.Close() // again: a loop may have offered a connection while it closed
 	e.closeLoops()
+	e.trims.Wait()
 	return err
 }
 

@@ -12,7 +12,7 @@ import (
 // request head, and drops the oldest head under way if there are too many.
 func (l *loop) beginHandshake(c *Conn) {
 	l.pending++
-	l.handshakes.push(linger{c, l.eng.now() + l.eng.opts.HandshakeTimeout.Milliseconds()})
+	l.handshakes.push(timed{c, l.eng.now() + l.eng.opts.HandshakeTimeout.Milliseconds()})
 	l.arm()
 	l.skipFinished()
 	if l.pending > l.eng.handshakesPerLoop() {
@@ -162,7 +162,7 @@ func (e *Engine) enter(c *Conn, token string) {
 	}
 	c.token, c.hash, c.shard = token, uint32(hash), e.shardIndex(hash)
 	s := e.shards[c.shard]
-	s.insert(c)
+	s.enter(c)
 	// A broadcast may have swept the shard before c was in it, or have left c
 	// for a later slice of the shard it came from.
 	if c.cursor.next.Load() != nil && !c.blocked && !c.dirty {

@@ -142,8 +142,8 @@ func (s *server) wantNothingLeft(before map[string]string) {
 		}
 	}
 	for i, sh := range s.shards {
-		if len(sh.conns) != 0 || sh.tokens.used != 0 {
-			s.t.Errorf("shard %d is left with %d connections, %d tokens", i, len(sh.conns), sh.tokens.used)
+		if len(sh.conns) != 0 || sh.used != 0 {
+			s.t.Errorf("shard %d is left with %d connections, %d tokens", i, len(sh.conns), sh.used)
 		}
 	}
 	var leaked string

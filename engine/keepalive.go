@@ -33,6 +33,9 @@ type ping struct {
 	at uint32 // clock
 }
 
+// pinged marks Conn.seen: a ping is out, and no byte has come since.
+const pinged = 1 << 31
+
 const (
 	// ticksPerInterval sets the clock: fine enough that a ping is late by a
 	// few percent of the interval at most.
@@ -84,7 +87,7 @@ func (k *keepalive) run() {
 func (k *keepalive) expire(now uint32) {
 	for p, ok := k.pinged.front(); ok && now-p.at > k.pong; p, ok = k.pinged.front() {
 		k.pinged.pop()
-		if p.c.seen.Load() < p.at {
+		if p.c.seen.Load()&^pinged < p.at {
 			p.c.end(CloseSilent)
 		}
 	}
@@ -106,9 +109,11 @@ func (k *keepalive) walk(now uint32) {
 		n := copy(slice[:], s.conns[from:k.pos])
 		s.mu.Unlock()
 		for _, c := range slice[:n] {
-			// Not again before the last ping is answered or has run out.
-			if seen := c.seen.Load(); now-seen >= k.silent && seen >= c.pingedAt && c.ping() {
-				c.pingedAt = now
+			// A ping that is not answered yet is not repeated.
+			seen := c.seen.Load()
+			if now-seen&^pinged >= k.silent && seen&pinged == 0 && c.ping() {
+				// A byte that has come meanwhile is the answer already.
+				c.seen.CompareAndSwap(seen, seen|pinged)
 				k.pinged.push(ping{c, now})
 			}
 		}

@@ -21,9 +21,9 @@ type loop struct {
 	writer     writer
 	upgrader   *upgrader
 	heads      map[*Conn][]byte // request heads that came in part
-	handshakes deque[linger]    // under way or just done, oldest first
+	handshakes deque[timed]     // under way or just done, oldest first
 	pending    int              // handshakes under way
-	lingers    deque[linger]    // closing, by deadline
+	lingers    deque[timed]     // closing, by deadline
 	listener   *acceptor        // on the first loop only
 	armed      bool             // the clock ticks
 	stallScan  int64            // engine clock: when to look at the full sockets again
@@ -57,7 +57,6 @@ const (
 
 	// tickTime is the clock's period while a deadline is pending.
 	tickTime = 100 * 1_000_000 // nanoseconds
-
 )
 
 func newLoop(e *Engine) (l *loop, err error) {
@@ -202,6 +201,7 @@ func (l *loop) tick(ev readiness) {
 	if stalled == 0 && !waiting && l.handshakes.len() == 0 && l.lingers.len() == 0 {
 		l.armed = false
 		l.setTimer(0)
+		l.eng.trimMemory()
 	}
 }
 

@@ -21,10 +21,15 @@ type Options struct {
 	MaxHTTPConns  int // connections handed to HTTP and not yet closed; past it 503
 
 	MaxMessageBytes int // one inbound message; past it close 1009
-	MaxMessageRate  int // inbound messages and control frames a second per connection; past it 1008; 0 = off
+	MaxMessageRate  int // inbound messages, fragments and control frames a second per connection; past it 1008; 0 = off
 
-	MaxPendingBytes      int   // waiting bytes of one connection that does not read
-	MaxTotalPendingBytes int64 // waiting bytes of all connections together
+	MaxPendingBytes int // waiting bytes of one connection that does not read; past it 1008
+
+	// MaxTotalPendingBytes bounds, each by itself, for all connections
+	// together: frames of Send and Reply that wait; broadcasts that not every
+	// shard has sent; inbound messages that are not complete. Past it 1013 for
+	// those that hold the most, or ErrSaturated.
+	MaxTotalPendingBytes int64
 
 	HandshakeTimeout time.Duration // accept to complete request head
 	WriteTimeout     time.Duration // a socket that takes no byte for this long is closed

@@ -22,8 +22,9 @@ type outbound struct {
 	progress int64 // engine clock: when the socket last took a byte, or filled
 
 	// Index in the loop's list of full sockets; -1 if not on it. Written under
-	// the list's lock; to read it, the connection's mu is enough: only a
-	// blocked connection is on the list, and only under its mu is it unblocked.
+	// the list's lock. To read it the connection's mu is enough: elsewhere than
+	// on the loop's goroutine only an outbox that is not on the list is asked,
+	// and only that goroutine takes one off it, which moves others.
 	stallPos int
 
 	one [1]unicast // the queue's first array: most are that short
@@ -300,8 +301,9 @@ func (c *Conn) overdue() bool {
 	return waits > uint64(c.loop.eng.opts.MaxPendingBytes)
 }
 
-// sendOwn writes a frame that only this connection gets, at once if nothing
-// is ahead of it. wire may be reused afterwards. The caller holds c.mu; c is
+// sendOwn writes a frame that only this connection gets: at once, ahead of
+// what a worker has yet to send, unless the socket is full. wire may be reused
+// afterwards. The caller holds c.mu; c is
 // open.
 func (c *Conn) sendOwn(wire []byte) {
 	e := c.loop.eng

@@ -22,12 +22,12 @@ const (
 	CloseProtocol    // a frame broke RFC 6455
 	CloseInvalidUTF8 // a text message or a close reason was not UTF-8
 	CloseTooBig      // a message was longer than MaxMessageBytes
-	CloseRate        // more messages a second than MaxMessageRate
+	CloseRate        // more messages, fragments and control frames a second than MaxMessageRate
 
 	// A peer that does not keep up.
 	CloseSlow     // more than MaxPendingBytes were waiting for the socket
 	CloseStalled  // the socket took no byte for WriteTimeout
-	CloseOverload // all connections together held too much, this one the most
+	CloseOverload // all connections together held too much: this one among the most, or asked for more
 	CloseSilent   // nothing came within PongTimeout of a ping
 
 	// Our doing.

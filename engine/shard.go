@@ -12,10 +12,9 @@ import (
 type shard struct {
 	eng *Engine
 
-	mu     sync.Mutex // guards conns, tokens, sweep, and the Conn fields that say so
-	conns  []*Conn    // all connections of the shard, in no order
-	tokens tokenTable
-	sweep  int // conns[:sweep] have not been visited for the running broadcasts
+	mu     sync.Mutex // guards roster, sweep, and the Conn fields that say so
+	roster            // the connections
+	sweep  int        // conns[:sweep] have not been visited for the running broadcasts
 
 	work     sync.Mutex // guards what the worker waits for
 	wake     sync.Cond  // on work
@@ -38,41 +37,27 @@ func newShard(e *Engine) *shard {
 	return s
 }
 
-// insert enters c, whose token, hash and shard are set. The caller holds c.mu.
-func (s *shard) insert(c *Conn) {
+// enter inserts c, whose token, hash and shard are set. The caller holds c.mu.
+func (s *shard) enter(c *Conn) {
 	s.mu.Lock()
-	c.pos = uint32(len(s.conns))
-	s.conns = append(s.conns, c)
-	if c.token != "" {
-		s.tokens.add(c)
-	}
+	s.insert(c)
 	s.mu.Unlock()
 }
 
-// remove takes c out. The caller holds c.mu.
-func (s *shard) remove(c *Conn) {
+// leave takes c out. The caller holds c.mu.
+func (s *shard) leave(c *Conn) {
 	s.mu.Lock()
 	// The last connection fills the gap. It has been visited by a running
 	// sweep, which goes downwards, unless none has: then sweep shrinks too.
-	last := len(s.conns) - 1
-	moved := s.conns[last]
-	s.conns[c.pos], moved.pos = moved, c.pos
-	s.conns[last] = nil
-	s.conns = s.conns[:last]
-	s.sweep = min(s.sweep, last)
-	if cap(s.conns) > 1024 && len(s.conns) < cap(s.conns)/4 {
-		s.conns = append(make([]*Conn, 0, cap(s.conns)/2), s.conns...)
-	}
-	if c.token != "" {
-		s.tokens.remove(c)
-	}
+	s.remove(c)
+	s.sweep = min(s.sweep, len(s.conns))
 	s.mu.Unlock()
 }
 
 // matching appends the connections of token to dst.
 func (s *shard) matching(dst []*Conn, hash uint32, token string) []*Conn {
 	s.mu.Lock()
-	for c := s.tokens.find(hash, token); c != nil; c = c.next {
+	for c := s.find(hash, token); c != nil; c = s.following(c) {
 		dst = append(dst, c)
 	}
 	s.mu.Unlock()
@@ -119,11 +104,14 @@ func (s *shard) run() {
 			s.wake.Wait()
 		}
 		batch, s.dirty = s.dirty, batch[:0]
-		if target == nil && s.behind {
-			s.behind = false
-			target = s.startSweep()
+		begin := target == nil && s.behind
+		if begin {
+			s.behind = false // before the log's end is read: what comes later sets it again
 		}
 		s.work.Unlock()
+		if begin {
+			target = s.startSweep()
+		}
 
 		for i, c := range batch {
 			w.flush(c, true)

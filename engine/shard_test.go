@@ -32,7 +32,7 @@ func TestRoundMissesNobodyWhoStays(t *testing.T) {
 				if rng.IntN(2) == 0 && len(live) > 0 {
 					i := rng.IntN(len(live))
 					c := live[i]
-					s.remove(c)
+					s.leave(c)
 					live = slices.Delete(live, i, i+1)
 					if j := slices.Index(staying, c); j >= 0 {
 						staying = slices.Delete(staying, j, j+1)
@@ -42,8 +42,8 @@ func TestRoundMissesNobodyWhoStays(t *testing.T) {
 				}
 			}
 			for i, c := range s.conns {
-				if int(c.pos) != i {
-					t.Fatalf("connection %d says it is at %d", i, c.pos)
+				if int(c.here-1) != i {
+					t.Fatalf("connection %d says it is at %d", i, c.here-1)
 				}
 			}
 			for _, c := range s.conns[max(0, s.sweep-sweepSlice):s.sweep] {
@@ -68,10 +68,10 @@ func TestShardShrinks(t *testing.T) {
 		all = append(all, e.enterFull(i, fmt.Sprint(i)))
 	}
 	for _, c := range all[10:] {
-		s.remove(c)
+		s.leave(c)
 	}
-	if cap(s.conns) > 2048 || len(s.tokens.slots) > 128 {
-		t.Errorf("room for %d connections and %d tokens with 10 left", cap(s.conns), len(s.tokens.slots))
+	if cap(s.conns) > 2048 || len(s.slots) > 128 {
+		t.Errorf("room for %d connections and %d tokens with 10 left", cap(s.conns), len(s.slots))
 	}
 	for _, c := range all[:10] {
 		if got := s.matching(nil, c.hash, c.token); len(got) != 1 || got[0] != c {

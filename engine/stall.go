@@ -28,7 +28,8 @@ func (s *stallList) add(c *Conn, o *outbound) {
 	}
 }
 
-// remove takes o's connection out, if it is in. The caller holds its mu.
+// remove takes o's connection out, if it is in. The caller holds its mu. One
+// that is in may be taken out on the loop's goroutine only.
 func (s *stallList) remove(o *outbound) {
 	if o.stallPos < 0 {
 		return

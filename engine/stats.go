@@ -12,15 +12,15 @@ type counters struct {
 	acceptFailed atomic.Int64 // pauses for want of descriptors
 	http         atomic.Int64 // connections handed to the HTTP server
 	upgraded     atomic.Int64 // handshakes that succeeded
-	full         atomic.Int64 // answered 503: MaxConns or MaxHTTPConns
-	framesIn     atomic.Int64 // messages and control frames of clients
-	framesOut    atomic.Int64 // frames wholly handed to the kernel
+	full         atomic.Int64 // refused for want of room: MaxConns, MaxHTTPConns, the HTTP server's backlog
+	framesIn     atomic.Int64 // messages, fragments and control frames of clients
+	framesOut    atomic.Int64 // frames and refusals wholly handed to the kernel
 	bytesOut     atomic.Int64
 	unicasts     atomic.Int64 // accepted by Send
 	broadcasts   atomic.Int64 // accepted by Broadcast
 	scheduled    atomic.Int64 // accepted by Schedule
 	saturated    atomic.Int64 // refused with ErrSaturated or ErrTooMany
-	delayedLost  atomic.Int64 // still waiting for their time when the engine stopped
+	delayedLost  atomic.Int64 // left behind by a stop, or too large to be sent ever
 	pings        atomic.Int64
 	panics       atomic.Int64
 
@@ -44,7 +44,8 @@ type Stats struct {
 	Dropped map[string]int64 // messages dropped by close reason, zeros left out
 }
 
-// Stats returns a snapshot. It takes no lock that delivery waits for.
+// Stats returns a snapshot. It takes no lock but that of the delayed messages,
+// for a moment.
 func (e *Engine) Stats() Stats {
 	c := &e.stats
 	s := Stats{

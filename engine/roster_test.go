@@ -7,26 +7,34 @@ import (
 	"testing"
 )
 
-// tokenModel is a token table and the obvious map that it must agree with.
-type tokenModel struct {
-	table tokenTable
+// rosterModel is a roster and the obvious map that it must agree with.
+type rosterModel struct {
+	table roster
 	want  map[string][]*Conn
 	hash  func(token string) uint32
 }
 
-func newTokenModel(hash func(string) uint32) *tokenModel {
-	return &tokenModel{want: make(map[string][]*Conn), hash: hash}
+func newRosterModel(hash func(string) uint32) *rosterModel {
+	return &rosterModel{want: make(map[string][]*Conn), hash: hash}
 }
 
-func (m *tokenModel) add(token string) *Conn {
-	c := &Conn{token: token, hash: m.hash(token)}
-	m.table.add(c)
+func (m *rosterModel) add(token string) *Conn {
+	c := &Conn{token: token}
+	if token == "" { // in the array alone
+		m.table.insert(c)
+		return c
+	}
+	c.hash = m.hash(token)
+	m.table.insert(c)
 	m.want[token] = append(m.want[token], c)
 	return c
 }
 
-func (m *tokenModel) remove(c *Conn) {
+func (m *rosterModel) remove(c *Conn) {
 	m.table.remove(c)
+	if c.token == "" {
+		return
+	}
 	left := m.want[c.token]
 	left = slices.Delete(left, slices.Index(left, c), slices.Index(left, c)+1)
 	if m.want[c.token] = left; len(left) == 0 {
@@ -35,15 +43,16 @@ func (m *tokenModel) remove(c *Conn) {
 }
 
 // check compares what the table finds with the map, and walks its invariants.
-func (m *tokenModel) check(t *testing.T) {
+func (m *rosterModel) check(t *testing.T) {
 	t.Helper()
 	for token, conns := range m.want {
 		var found []*Conn
-		var before *Conn
-		for c := m.table.find(m.hash(token), token); c != nil; before, c = c, c.next {
+		before := place(0)
+		for c := m.table.find(m.hash(token), token); c != nil; c = m.table.following(c) {
 			if c.prev != before {
 				t.Fatalf("%q: prev does not lead back", token)
 			}
+			before = c.here
 			if found = append(found, c); len(found) > len(conns) {
 				t.Fatalf("%q: more connections than %d", token, len(conns))
 			}
@@ -56,13 +65,18 @@ func (m *tokenModel) check(t *testing.T) {
 	}
 	used := 0
 	mask := uint32(len(m.table.slots) - 1)
-	for i, c := range m.table.slots {
-		if c == nil {
+	for i, c := range m.table.conns {
+		if c.here != place(i+1) {
+			t.Fatalf("connection %d believes to be at place %d", i, c.here)
+		}
+	}
+	for i, p := range m.table.slots {
+		if p == 0 {
 			continue
 		}
 		used++
-		for j := c.hash & mask; j != uint32(i); j = (j + 1) & mask {
-			if m.table.slots[j] == nil {
+		for j := m.table.at(p).hash & mask; j != uint32(i); j = (j + 1) & mask {
+			if m.table.slots[j] == 0 {
 				t.Fatalf("slot %d: a gap at %d cuts it off from its home", i, j)
 			}
 		}
@@ -70,7 +84,7 @@ func (m *tokenModel) check(t *testing.T) {
 	if used != len(m.want) || m.table.used != used {
 		t.Fatalf("%d slots in use, %d counted, %d tokens", used, m.table.used, len(m.want))
 	}
-	if n := len(m.table.slots); n > 0 && (n&(n-1) != 0 || used*4 > n*3 || n > minTokenSlots && used*8 < n) {
+	if n := len(m.table.slots); n > 0 && (n&(n-1) != 0 || used*4 > n*3 || n > minSlots && used*8 < n) {
 		t.Fatalf("%d slots for %d tokens", n, used)
 	}
 }
@@ -89,16 +103,20 @@ var tokenHashes = map[string]func(string) uint32{
 	"runs of neighbors": func(s string) uint32 { return uint32(s[len(s)-1]) },
 }
 
-func TestTokenTableAgainstMap(t *testing.T) {
+func TestRosterAgainstMap(t *testing.T) {
 	for name, hash := range tokenHashes {
 		t.Run(name, func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(3, uint64(len(name))))
-			m := newTokenModel(hash)
+			m := newRosterModel(hash)
 			var live []*Conn
 			for step := range 4000 {
 				// Up and down in turn, so that the table grows and shrinks.
 				if up := step/500%2 == 0; rng.IntN(10) < 3 != up || len(live) == 0 {
-					live = append(live, m.add(fmt.Sprintf("t%d", rng.IntN(200))))
+					token := ""
+					if rng.IntN(10) > 0 {
+						token = fmt.Sprintf("t%d", rng.IntN(200))
+					}
+					live = append(live, m.add(token))
 				} else {
 					i := rng.IntN(len(live))
 					m.remove(live[i])
@@ -112,7 +130,10 @@ func TestTokenTableAgainstMap(t *testing.T) {
 				m.remove(c)
 				m.check(t)
 			}
-			if n := len(m.table.slots); n != minTokenSlots {
+			if n := len(m.table.conns); n != 0 {
+				t.Errorf("an empty roster keeps %d connections", n)
+			}
+			if n := len(m.table.slots); n != minSlots {
 				t.Errorf("an empty table keeps %d slots", n)
 			}
 			if m.table.find(hash("t1"), "t1") != nil {
@@ -122,12 +143,12 @@ func TestTokenTableAgainstMap(t *testing.T) {
 	}
 }
 
-func TestTokenTableSharesOneCopyOfAToken(t *testing.T) {
-	var table tokenTable
+func TestRosterSharesOneCopyOfAToken(t *testing.T) {
+	var table roster
 	first := &Conn{token: fmt.Sprint("USER", 1), hash: 1}
 	second := &Conn{token: fmt.Sprint("USER", 1), hash: 1}
-	table.add(first)
-	table.add(second)
+	table.insert(first)
+	table.insert(second)
 	if a, b := dataOf(first.token), dataOf(second.token); a != b {
 		t.Error("two copies of one token are kept")
 	}
