@@ -12,6 +12,9 @@
 //	push         -> one encoded frame      envelope.go
 //	outcome      -> JSON answer            answer.go, refusal.go
 //
+// A WebSocket handshake is the engine's. One that comes on a connection which
+// has served HTTP goes back to the engine: upgrade.go.
+//
 // # Key invariants
 //
 //   - What a publisher wrote as subject, token and event_name reaches the

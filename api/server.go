@@ -62,7 +62,7 @@ type job struct {
 // Stats are counts since the start of a Server.
 type Stats struct {
 	Accepted uint64 // pushes answered with 200
-	Refused  uint64 // requests answered with 4xx or 503
+	Refused  uint64 // requests answered with an error status, panics apart
 	Panics   uint64 // requests answered with 500 because a handler panicked
 }
 

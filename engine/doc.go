@@ -66,7 +66,7 @@
 // In this order; a goroutine that holds one takes only later ones:
 //
 //	Conn.mu                state, cursor, outbox; held during a non-blocking send
-//	shard.mu               membership, the token table, the sweep's position
+//	shard.mu               the roster, the sweep's position
 //	stallList.mu           which sockets are full
 //	shard.work, inbox.mu   what wakes a worker, what wakes a loop
 //
