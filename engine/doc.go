@@ -15,6 +15,7 @@
 //   - One for delayed messages (delayed.go), which sleeps until the next is
 //     due by the timer wheel (timerwheel.go).
 //   - One for pings (keepalive.go), unless they are off.
+//   - Now and then one that gives memory back, and ends (memory.go).
 //
 // Publishers call [Engine.Send], [Engine.Broadcast] and [Engine.Schedule] from
 // goroutines of their own. No goroutine, buffer or timer belongs to an idle
@@ -36,7 +37,7 @@
 //
 // Send looks the token up in its shard (roster.go) and puts the frame into the
 // queue of each matching connection; the shard's worker then joins what waits
-// for a connection into one write (outbound.go). A publisher that is ahead of
+// for a connection into one write (outbound.go, writer.go). A publisher that is ahead of
 // the worker by a connection's whole bound does that connection's writing
 // itself. Who gets it is settled when Send returns. What a socket does not
 // take waits, bounded, for its OUT edge; stall.go closes sockets that stay
