@@ -1,7 +1,7 @@
 package api
 
 import (
-	"encoding/json"
+	"fmt"
 	"strconv"
 
 	"github.com/valyala/fasthttp"
@@ -57,20 +57,18 @@ func answerJSON(ctx *fasthttp.RequestCtx, status int, body []byte) {
 
 // refuse sets the answer to r.
 func refuse(ctx *fasthttp.RequestCtx, r *refusal) {
-	body, err := json.Marshal(struct {
-		Code int    `json:"code"`
-		Msg  string `json:"msg"`
-	}{-1, r.msg})
-	if err != nil { // a string always has a JSON form
-		panic(err)
-	}
 	if r.allow != "" {
 		ctx.Response.Header.Set(fasthttp.HeaderAllow, r.allow)
 	}
 	if r.retry {
 		ctx.Response.Header.Set(fasthttp.HeaderRetryAfter, retryAfter)
 	}
-	answerJSON(ctx, r.status, body)
+	answerJSON(ctx, r.status, refusalBody(r.msg))
+}
+
+// refusalBody is the body of every refusal.
+func refusalBody(msg string) []byte {
+	return append(appendQuoted([]byte(`{"code":-1,"msg":`), msg), '}')
 }
 
 // closeLingering ends the connection behind the answer, in a way that lets the
@@ -80,4 +78,12 @@ func closeLingering(ctx *fasthttp.RequestCtx) {
 	if c, ok := ctx.Conn().(*conn); ok {
 		c.linger.Store(true)
 	}
+}
+
+// BusyAnswer is the whole HTTP answer to a client that cannot be served now,
+// for those who refuse connections before a Server sees them.
+func BusyAnswer() []byte {
+	body := refusalBody("relay is busy: try again later")
+	return fmt.Appendf(nil, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: %s\r\nContent-Length: %d\r\nRetry-After: %s\r\nConnection: close\r\n\r\n%s",
+		contentType, len(body), retryAfter, body)
 }

@@ -66,7 +66,8 @@ func closeFrame(r CloseReason, code ws.StatusCode, text string) []byte {
 // but for the rest of a message that the socket took in part. The caller holds
 // c.mu.
 func (c *Conn) leave(r CloseReason, closing []byte) {
-	if closing == nil { // nobody is there to read anything
+	if closing == nil || // nobody is there to read anything
+		r == CloseOverload && c.out != nil && c.out.restCost > 0 && c.out.held == 0 { // the rest is the memory that is wanted
 		c.drop(r)
 		return
 	}

@@ -183,6 +183,24 @@ func TestIncompleteMessagesAreBounded(t *testing.T) {
 	await(t, "what is held is within the bound", func() bool { return s.partial.Load() <= limit })
 }
 
+// A handler that panics on a message of several fragments leaves nothing in the
+// account of incomplete ones.
+func TestPanicOnAFragmentedMessage(t *testing.T) {
+	s := serve(t, scripted{message: func(*Conn, ws.OpCode, []byte) { panic("a handler's mistake") }}, nil)
+	c := s.dial("a")
+	if err := c.SendFrames(wsclient.Part(wsclient.OpText, []byte("hello"))); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the part is held", func() bool { return s.partial.Load() == 5 })
+	if err := c.SendFrames(wsclient.Data(wsclient.OpContinuation, []byte("x"))); err != nil {
+		t.Fatal(err)
+	}
+	wantClose(t, c, 1011)
+	if held := s.partial.Load(); held != 0 {
+		t.Errorf("%d bytes are still counted", held)
+	}
+}
+
 // Once both close frames have passed the server lets go, though the peer keeps
 // its side of the TCP connection (RFC 6455 section 7.1.1).
 func TestCloseReplyEndsTheWait(t *testing.T) {

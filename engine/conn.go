@@ -143,7 +143,7 @@ func (c *Conn) feed(data []byte) bool {
 		r = l.spare
 	}
 	held := r.held()
-	open := true
+	open, full := true, false
 	for len(data) > 0 && open {
 		f, n, err := r.next(data, l.eng.opts.MaxMessageBytes)
 		data = data[n:]
@@ -152,10 +152,13 @@ func (c *Conn) feed(data []byte) bool {
 			c.end(err.reason)
 			open = false
 		case f.ok:
+			// Before the handler: if it panics, the account is right.
+			full = !c.account(r, held) || full
+			held = r.held()
 			open = c.dispatch(f)
 		}
 	}
-	if !c.account(r, held) && open {
+	if (!c.account(r, held) || full) && open {
 		c.end(CloseOverload)
 		open = false
 	}
@@ -210,11 +213,11 @@ func (c *Conn) dispatch(f inboundFrame) bool {
 	return true
 }
 
-// rate counts the frames of one second: the second's low 8 bits, 24 of the
+// rate counts the frames of one second: the second's low 12 bits, 20 of the
 // count.
 type rate uint32
 
-const rateBits = 24
+const rateBits = 20
 
 // add counts one frame at the given second and returns the second's count.
 func (r *rate) add(second int64) int {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"sync"
@@ -17,10 +18,12 @@ type delayed struct {
 	mu    sync.Mutex
 	wheel *timerWheel[[]byte] // packed messages
 	alarm uint64              // when the goroutine wakes by itself; 0: it is awake
+	bytes int64               // of the packed messages in the wheel
 	over  bool                // nothing is taken any more
 
 	earlier chan struct{} // something is due before the alarm
-	stop    chan struct{}
+	stop    chan struct{} // end once nothing is due
+	abort   chan struct{} // end now
 	done    sync.WaitGroup
 }
 
@@ -41,7 +44,7 @@ const (
 func newDelayed(e *Engine) *delayed {
 	return &delayed{
 		eng: e, wheel: newTimerWheel[[]byte](0),
-		earlier: make(chan struct{}, 1), stop: make(chan struct{}),
+		earlier: make(chan struct{}, 1), stop: make(chan struct{}), abort: make(chan struct{}),
 	}
 }
 
@@ -70,10 +73,12 @@ func (d *delayed) add(due uint64, packed []byte) error {
 	case d.over:
 		d.mu.Unlock()
 		return ErrStopping
-	case d.wheel.Len() >= d.eng.opts.MaxDelayed:
+	case d.wheel.Len() >= d.eng.opts.MaxDelayed,
+		d.bytes+int64(len(packed)) > d.eng.opts.MaxTotalPendingBytes:
 		d.mu.Unlock()
 		return ErrTooMany
 	}
+	d.bytes += int64(len(packed))
 	d.wheel.Insert(due, packed)
 	wake := d.alarm != 0 && due < d.alarm
 	d.mu.Unlock()
@@ -92,14 +97,16 @@ func (d *delayed) start() {
 	go d.run()
 }
 
-// halt takes no more messages, lets the goroutine send what is due, waits for
-// it, and returns how many messages are left behind.
-func (d *delayed) halt() (left int) {
+// halt takes no more messages, lets the goroutine send what is due until ctx
+// ends, waits for it, and returns how many messages are left behind.
+func (d *delayed) halt(ctx context.Context) (left int) {
 	d.mu.Lock()
 	d.over = true
 	d.mu.Unlock()
 	close(d.stop)
+	abort := context.AfterFunc(ctx, func() { close(d.abort) })
 	d.done.Wait()
+	abort()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.wheel.Len()
@@ -114,7 +121,10 @@ func (d *delayed) run() {
 		now := uint64(d.eng.now())
 		d.mu.Lock()
 		d.alarm = 0
-		more := d.wheel.Advance(now, advanceBudget, func(p []byte) { due = append(due, p) })
+		more := d.wheel.Advance(now, advanceBudget, func(p []byte) {
+			due = append(due, p)
+			d.bytes -= int64(len(p))
+		})
 		next, ok := d.wheel.Next()
 		if !more && len(due) == 0 {
 			d.alarm = ^uint64(0)
@@ -153,7 +163,8 @@ func (d *delayed) run() {
 }
 
 // deliver sends a message whose time has come. An engine that is saturated
-// holds it, and those behind it, back; only a stop makes it give up.
+// holds it, and those behind it, back; only the end of a stop's time makes it give
+// up.
 func (d *delayed) deliver(packed []byte) bool {
 	token, wire, stamp := unpack(packed)
 	if stamp >= 0 {
@@ -162,11 +173,16 @@ func (d *delayed) deliver(packed []byte) bool {
 	}
 	f := Frame{wire: wire}
 	for {
+		select {
+		case <-d.abort:
+			return false
+		default:
+		}
 		var err error
 		if token == "" {
-			_, err = d.eng.Broadcast(f)
+			_, err = d.eng.broadcast(f)
 		} else {
-			_, err = d.eng.Send(token, f)
+			_, err = d.eng.send(token, f)
 		}
 		if errors.Is(err, errNeverFits) {
 			d.eng.stats.delayedLost.Add(1)
@@ -177,7 +193,7 @@ func (d *delayed) deliver(packed []byte) bool {
 			return err == nil
 		}
 		select {
-		case <-d.stop:
+		case <-d.abort:
 			return false
 		case <-time.After(retryFull):
 		}

@@ -97,24 +97,47 @@ func TestDelayedOrder(t *testing.T) {
 	wantText(t, c, "end")
 }
 
-// A message that can never be sent is lost and counted; it does not hold up
-// those behind it.
+// A message that can never be sent is refused at once. One that turns out so
+// when its time has come is lost and counted; it does not hold up those behind
+// it.
 func TestDelayedMessageThatNeverFits(t *testing.T) {
-	s := serve(t, scripted{}, func(o *Options) { o.MaxTotalPendingBytes = 1 << 20 })
+	const limit = 2000
+	s := serve(t, scripted{}, func(o *Options) { o.MaxTotalPendingBytes = limit })
 	c := s.dial("a")
-	s.dial("b")
-	huge := strings.Repeat("x", 2<<20)
-	for _, token := range []string{"", "a"} {
-		if err := s.Schedule(time.Now(), token, textFrame(huge), -1); err != nil {
-			t.Fatal(err)
-		}
+	if err := s.Schedule(time.Now(), "a", textFrame(strings.Repeat("x", limit)), -1); !errors.Is(err, ErrSaturated) {
+		t.Fatalf("larger than the bound: %v", err)
+	}
+	for range limit/itemCost + 1 { // each costs that much, whatever the message
+		s.dial("crowd")
+	}
+	if err := s.Schedule(time.Now(), "crowd", textFrame("x"), -1); err != nil {
+		t.Fatal(err)
 	}
 	if err := s.Schedule(time.Now().Add(5*time.Millisecond), "a", textFrame("behind"), -1); err != nil {
 		t.Fatal(err)
 	}
 	wantText(t, c, "behind")
-	if n := s.Stats().DelayedLost; n != 2 {
+	if n := s.Stats().DelayedLost; n != 1 {
 		t.Errorf("%d counted as lost", n)
+	}
+}
+
+// The bytes of what waits for its time are bounded, not its number alone.
+func TestDelayedBytesAreBounded(t *testing.T) {
+	const limit = 10_000
+	s := serve(t, scripted{}, func(o *Options) { o.MaxTotalPendingBytes = limit })
+	message := textFrame(strings.Repeat("x", 1000))
+	n := 0
+	for ; n <= 10; n++ {
+		if err := s.Schedule(time.Now().Add(time.Hour), "a", message, -1); err != nil {
+			if !errors.Is(err, ErrTooMany) {
+				t.Fatal(err)
+			}
+			break
+		}
+	}
+	if n != limit/(message.Len()+packedHead+len("a")) {
+		t.Errorf("%d messages fit", n)
 	}
 }
 

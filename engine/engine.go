@@ -138,6 +138,19 @@ func (e *Engine) withWriter(f func(*writer)) {
 // Send queues f for every connection that is open under token now, and says
 // how many those are.
 func (e *Engine) Send(token string, f Frame) (matched int, err error) {
+	matched, err = e.send(token, f)
+	return matched, e.counted(err)
+}
+
+// counted counts a refusal for want of room.
+func (e *Engine) counted(err error) error {
+	if errors.Is(err, ErrSaturated) || errors.Is(err, ErrTooMany) {
+		e.stats.saturated.Add(1)
+	}
+	return err
+}
+
+func (e *Engine) send(token string, f Frame) (matched int, err error) {
 	if e.stopping.Load() {
 		return 0, ErrStopping
 	}
@@ -155,11 +168,9 @@ func (e *Engine) Send(token string, f Frame) (matched int, err error) {
 	cost := (f.Len()+len(conns)-1)/len(conns) + itemCost
 	need := int64(cost) * int64(len(conns))
 	if need > e.opts.MaxTotalPendingBytes {
-		e.stats.saturated.Add(1)
 		return 0, errNeverFits // nobody is closed for it
 	}
 	if !e.reserve(need) {
-		e.stats.saturated.Add(1)
 		return 0, ErrSaturated
 	}
 	e.stats.unicasts.Add(1)
@@ -174,23 +185,14 @@ func (e *Engine) Send(token string, f Frame) (matched int, err error) {
 	return matched, nil
 }
 
-// reserve makes room for n more waiting bytes, at the cost of the slowest
-// connections if need be.
-func (e *Engine) reserve(n int64) bool {
-	limit := e.opts.MaxTotalPendingBytes
-	if e.waiting.Add(n) <= limit {
-		return true
-	}
-	if e.relieve(n+limit/8) && e.waiting.Load() <= limit {
-		return true
-	}
-	e.waiting.Add(-n)
-	return false
-}
-
 // Broadcast queues f for every connection that is open now, and says how many
 // those are.
 func (e *Engine) Broadcast(f Frame) (matched int, err error) {
+	matched, err = e.broadcast(f)
+	return matched, e.counted(err)
+}
+
+func (e *Engine) broadcast(f Frame) (matched int, err error) {
 	if e.stopping.Load() {
 		return 0, ErrStopping
 	}
@@ -198,11 +200,9 @@ func (e *Engine) Broadcast(f Frame) (matched int, err error) {
 		return 0, nil // the zero Frame: nothing to send
 	}
 	if int64(f.Len()) > e.opts.MaxTotalPendingBytes {
-		e.stats.saturated.Add(1)
 		return 0, errNeverFits
 	}
 	if !e.log.append(f, uint64(e.opts.MaxTotalPendingBytes), e.swept) {
-		e.stats.saturated.Add(1)
 		return 0, ErrSaturated
 	}
 	matched = int(e.open.Load())
@@ -242,9 +242,11 @@ func (e *Engine) Schedule(due time.Time, token string, f Frame, stamp int) error
 	if wait%time.Millisecond > 0 {
 		at++ // never early
 	}
+	if int64(f.Len()) > e.opts.MaxTotalPendingBytes {
+		return e.counted(errNeverFits)
+	}
 	if err := e.delayed.add(at, pack(token, f, stamp)); err != nil {
-		e.stats.saturated.Add(1)
-		return err
+		return e.counted(err)
 	}
 	e.stats.scheduled.Add(1)
 	return nil

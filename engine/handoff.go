@@ -55,13 +55,21 @@ func (h *httpListener) Close() error {
 // Addr implements net.Listener.
 func (h *httpListener) Addr() net.Addr { return h.addr }
 
+// over reports whether the server takes no more.
+func (h *httpListener) over() bool {
+	select {
+	case <-h.closed:
+		return true
+	default:
+		return false
+	}
+}
+
 // offer hands a connection over without blocking. It reports false if the
 // server is closed or does not keep up.
 func (h *httpListener) offer(c net.Conn) bool {
-	select {
-	case <-h.closed:
+	if h.over() {
 		return false
-	default:
 	}
 	select {
 	case h.conns <- c:
@@ -104,13 +112,25 @@ func (c *handedConn) Close() error {
 	return c.Conn.Close()
 }
 
+// busyAnswer is for an HTTP client that cannot be handed over.
+func (e *Engine) busyAnswer() []byte {
+	if e.opts.HTTPBusy != nil {
+		return e.opts.HTTPBusy
+	}
+	return (&Refusal{statusServiceUnavailable, "busy"}).wire()
+}
+
 // handOff gives c's socket, and what was read from it, to the HTTP server.
 func (l *loop) handOff(c *Conn, read []byte) {
 	e := l.eng
+	if e.http.over() {
+		l.refuseWith(c, e.busyAnswer())
+		return
+	}
 	if e.http.open.Add(1) > int64(e.opts.MaxHTTPConns) {
 		e.http.open.Add(-1)
 		e.stats.full.Add(1)
-		l.refuse(c, &Refusal{statusServiceUnavailable, "too many HTTP connections"})
+		l.refuseWith(c, e.busyAnswer())
 		return
 	}
 	conn, err := l.detach(c)
@@ -169,6 +189,6 @@ func (e *Engine) Adopt(c net.Conn, read []byte) error {
 	if err != nil {
 		return os.NewSyscallError("fcntl", err)
 	}
-	e.loops[fd%len(e.loops)].hand(arrival{fd, read})
+	e.loops[fd%len(e.loops)].hand(arrival{fd, append(read, handed.read...)})
 	return nil
 }

@@ -55,6 +55,10 @@ func newKeepalive(e *Engine) *keepalive {
 // ticks is d in ticks, rounded up.
 func ticks(d, tick time.Duration) uint32 { return uint32((d + tick - 1) / tick) }
 
+// since is the time from a clock reading to now in ticks; the clock wraps
+// around below pinged.
+func since(now, then uint32) uint32 { return (now - then) & (pinged - 1) }
+
 // start runs the walk until halt.
 func (k *keepalive) start() {
 	k.done.Add(1)
@@ -77,7 +81,8 @@ func (k *keepalive) run() {
 			return
 		case <-t.C:
 		}
-		now := k.eng.clock.Add(1)
+		now := (k.eng.clock.Load() + 1) & (pinged - 1) // nobody else changes it
+		k.eng.clock.Store(now)
 		k.expire(now)
 		k.walk(now)
 	}
@@ -85,9 +90,9 @@ func (k *keepalive) run() {
 
 // expire closes those that were pinged long enough ago and sent nothing since.
 func (k *keepalive) expire(now uint32) {
-	for p, ok := k.pinged.front(); ok && now-p.at > k.pong; p, ok = k.pinged.front() {
+	for p, ok := k.pinged.front(); ok && since(now, p.at) > k.pong; p, ok = k.pinged.front() {
 		k.pinged.pop()
-		if p.c.seen.Load()&^pinged < p.at {
+		if before := since(p.at, p.c.seen.Load()); before > 0 && before < pinged/2 {
 			p.c.end(CloseSilent)
 		}
 	}
@@ -111,7 +116,7 @@ func (k *keepalive) walk(now uint32) {
 		for _, c := range slice[:n] {
 			// A ping that is not answered yet is not repeated.
 			seen := c.seen.Load()
-			if now-seen&^pinged >= k.silent && seen&pinged == 0 && c.ping() {
+			if since(now, seen) >= k.silent && seen&pinged == 0 && c.ping() {
 				// A byte that has come meanwhile is the answer already.
 				c.seen.CompareAndSwap(seen, seen|pinged)
 				k.pinged.push(ping{c, now})

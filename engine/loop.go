@@ -26,6 +26,7 @@ type loop struct {
 	lingers    deque[timed]     // closing, by deadline
 	listener   *acceptor        // on the first loop only
 	armed      bool             // the clock ticks
+	trimScan   int64            // engine clock: when to think of the memory again, if not at rest before
 	stallScan  int64            // engine clock: when to look at the full sockets again
 	live       int              // descriptors owned
 
@@ -39,6 +40,7 @@ type loop struct {
 		conns   []*Conn   // to tend
 		sockets []arrival // to adopt
 		tasks   []func()  // to run
+		closed  bool      // the loop has ended: nothing is taken, its descriptors are gone
 	}
 	empty chan struct{} // after drainTo: closed when no connection is left
 }
@@ -91,8 +93,12 @@ func newLoop(e *Engine) (l *loop, err error) {
 // be left.
 func (l *loop) close() {
 	_ = l.poll.close() // it only fails if it is closed already
-	for _, a := range l.inbox.sockets {
-		_ = unix.Close(a.fd) // came too late
+	l.inbox.mu.Lock()
+	l.inbox.closed = true
+	late := l.inbox.sockets
+	l.inbox.mu.Unlock()
+	for _, a := range late {
+		_ = unix.Close(a.fd)
 	}
 	l.closeSignals()
 }
@@ -115,6 +121,11 @@ func (l *loop) post(c *Conn) {
 // hand gives the loop a socket.
 func (l *loop) hand(a arrival) {
 	l.inbox.mu.Lock()
+	if l.inbox.closed {
+		l.inbox.mu.Unlock()
+		_ = unix.Close(a.fd)
+		return
+	}
 	l.inbox.sockets = append(l.inbox.sockets, a)
 	l.signalLocked()
 }
@@ -129,7 +140,7 @@ func (l *loop) run(f func()) {
 // signalLocked wakes the loop if the inbox was empty, and unlocks it.
 func (l *loop) signalLocked() {
 	first := len(l.inbox.conns)+len(l.inbox.sockets)+len(l.inbox.tasks) == 1
-	if first {
+	if first && !l.inbox.closed {
 		var one [8]byte
 		binary.NativeEndian.PutUint64(one[:], 1)
 		// It fails only when the counter is full: the loop is woken anyway.
@@ -201,7 +212,11 @@ func (l *loop) tick(ev readiness) {
 	if stalled == 0 && !waiting && l.handshakes.len() == 0 && l.lingers.len() == 0 {
 		l.armed = false
 		l.setTimer(0)
+		l.trimScan = now
+	}
+	if now >= l.trimScan {
 		l.eng.trimMemory()
+		l.trimScan = now + trimInterval
 	}
 }
 

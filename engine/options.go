@@ -20,6 +20,10 @@ type Options struct {
 	MaxHandshakes int // handshakes under way; past it the oldest is dropped
 	MaxHTTPConns  int // connections handed to HTTP and not yet closed; past it 503
 
+	// HTTPBusy is the whole HTTP answer to a client that cannot be handed to
+	// HTTP, because of MaxHTTPConns or a stop; nil is a plain 503.
+	HTTPBusy []byte
+
 	MaxMessageBytes int // one inbound message; past it close 1009
 	MaxMessageRate  int // inbound messages, fragments and control frames a second per connection; past it 1008; 0 = off
 

@@ -15,6 +15,7 @@ type outbound struct {
 	queue  []unicast // frames for this connection, oldest first
 	head   int       // queue[head:] still waits
 	queued int       // bytes of queue[head:]
+	held   int       // what queue[head:] counts for in the engine's waiting bytes
 
 	closing []byte // the last thing to go out: a close frame, or a refusal
 	last    bool   // rest is that one
@@ -140,6 +141,7 @@ func (c *Conn) push(u unicast) {
 	}
 	o.queue = append(o.queue, u)
 	o.queued += len(u.wire)
+	o.held += u.cost
 }
 
 // overdue reports whether more waits for c than one connection may hold. The
@@ -251,7 +253,7 @@ func (c *Conn) dropBacklog(r CloseReason) {
 	c.cursor = nil
 	if o := c.out; o != nil {
 		clear(o.queue)
-		o.queue, o.head, o.queued = nil, 0, 0
+		o.queue, o.head, o.queued, o.held = nil, 0, 0, 0
 	}
 	c.loop.eng.waiting.Add(-freed)
 	c.loop.eng.stats.dropped[r].Add(frames)

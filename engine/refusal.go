@@ -65,13 +65,16 @@ func (r *Refusal) wire() []byte {
 }
 
 // refuse answers a handshake with an error status and closes.
-func (l *loop) refuse(c *Conn, r *Refusal) {
+func (l *loop) refuse(c *Conn, r *Refusal) { l.refuseWith(c, r.wire()) }
+
+// refuseWith sends a whole HTTP answer and closes.
+func (l *loop) refuseWith(c *Conn, answer []byte) {
 	delete(l.heads, c)
 	c.mu.Lock()
 	if c.state == stateHandshake {
 		c.closeLocked(CloseHandshakeRefused, 0, "")
 		c.deaf = true
-		c.outbox().closing = r.wire()
+		c.outbox().closing = answer
 		l.writer.drain(c)
 	}
 	c.mu.Unlock()

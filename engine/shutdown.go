@@ -13,7 +13,7 @@ import (
 // It may be called once.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	// What is due already still goes out; what is not is lost.
-	if left := e.delayed.halt(); left > 0 {
+	if left := e.delayed.halt(ctx); left > 0 {
 		e.stats.delayedLost.Add(int64(left))
 		e.opts.Logger.Warn("delayed messages are lost with this stop", "count", left)
 	}

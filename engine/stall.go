@@ -1,10 +1,6 @@
 package engine
 
-import (
-	"cmp"
-	"slices"
-	"sync"
-)
+import "sync"
 
 // stallList is a loop's connections whose sockets are full. Few are, most of
 // the time; those that stay so too long, or hold too much, are closed.
@@ -66,39 +62,4 @@ func (s *stallList) expire(before int64) {
 		}
 		c.mu.Unlock()
 	}
-}
-
-// relieve closes the connections with full sockets that hold the most, until
-// at least want bytes are free again. It reports whether it closed any.
-func (e *Engine) relieve(want int64) bool {
-	if !e.relieving.TryLock() {
-		return false // somebody is at it
-	}
-	defer e.relieving.Unlock()
-	type load struct {
-		c     *Conn
-		bytes int
-	}
-	var loads []load
-	var conns []*Conn
-	for _, l := range e.loops {
-		conns = l.stalls.appendTo(conns)
-	}
-	for _, c := range conns {
-		c.mu.Lock()
-		if c.state == stateOpen && c.out != nil && c.out.queued > 0 {
-			loads = append(loads, load{c, c.out.queued})
-		}
-		c.mu.Unlock()
-	}
-	slices.SortFunc(loads, func(a, b load) int { return cmp.Compare(b.bytes, a.bytes) })
-	var freed int64
-	for _, x := range loads {
-		if freed >= want {
-			break
-		}
-		x.c.end(CloseOverload)
-		freed += int64(x.bytes)
-	}
-	return freed > 0
 }

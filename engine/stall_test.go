@@ -131,6 +131,53 @@ func TestSharedFrameCountsOnce(t *testing.T) {
 	}
 }
 
+// A crowd whose sockets are full holds a frame once: to make room for the next
+// one, only so many are closed as hold what is missing.
+func TestRelievingACrowdClosesFew(t *testing.T) {
+	const conns, size = 64, 100 << 10
+	e := fullCrowd(conns, "crowd")
+	e.opts.MaxTotalPendingBytes = 2 * size
+	for i := range 8 {
+		if n, err := e.Send("crowd", textFrame(strings.Repeat("x", size))); n == 0 || err != nil {
+			t.Fatalf("send %d = %d, %v", i, n, err)
+		}
+	}
+	if closed := e.stats.closed[CloseOverload].Load(); closed == 0 || closed == conns {
+		t.Errorf("%d of %d are closed", closed, conns)
+	}
+}
+
+// Those who hold the rest of a large message, and nothing else, make room too.
+func TestRelievingTakesTheRestOfAMessage(t *testing.T) {
+	const size = 100 << 10
+	e := fullCrowd(2, "slow")
+	e.opts.MaxTotalPendingBytes = 3 * size
+	for _, c := range e.shards[0].conns {
+		c.out.rest, c.out.restCost = make([]byte, size), size+itemCost
+		e.waiting.Add(int64(c.out.restCost))
+	}
+	e.enterFull(7, "other")
+	if n, err := e.Send("other", textFrame(strings.Repeat("x", size))); n != 1 || err != nil {
+		t.Errorf("Send = %d, %v", n, err)
+	}
+	if closed, dropped := e.stats.closed[CloseOverload].Load(), e.stats.dropped[CloseOverload].Load(); closed != 1 || dropped != 1 {
+		t.Errorf("%d closed, %d messages dropped", closed, dropped)
+	}
+}
+
+// fullCrowd is an engine without sockets and n connections of one token, all of
+// them on the list of full sockets.
+func fullCrowd(n int, token string) *Engine {
+	e := withoutSockets(1)
+	l := e.loops[0]
+	l.stalls.loop = l
+	for fd := range n {
+		c := e.enterFull(fd, token)
+		l.stalls.add(c, c.outbox())
+	}
+	return e
+}
+
 // Clients that are closed in the middle of a large frame hold the one copy of
 // it that all share: closing many at once must not multiply it.
 func TestClosingDoesNotCopyTheFrame(t *testing.T) {

@@ -76,6 +76,7 @@ func byReason(counts *[numCloseReasons]atomic.Int64) map[string]int64 {
 func (s Stats) Attrs() []slog.Attr {
 	return []slog.Attr{
 		slog.Int64("open", s.Open), slog.Int("delayed", s.Delayed), slog.Int64("waiting_bytes", s.WaitingBytes),
+		slog.Int64("http", s.HTTP), slog.Int64("http_connections", s.HTTPConns), slog.Int64("accept_failed", s.AcceptFailed),
 		slog.Int64("accepted", s.Accepted), slog.Int64("upgraded", s.Upgraded), slog.Int64("full", s.Full),
 		slog.Int64("unicasts", s.Unicasts), slog.Int64("broadcasts", s.Broadcasts), slog.Int64("scheduled", s.Scheduled),
 		slog.Int64("saturated", s.Saturated), slog.Int64("delayed_lost", s.DelayedLost),

@@ -153,6 +153,7 @@ func (w *writer) advance(c *Conn, n int) {
 			o.queue[o.head] = unicast{}
 			o.head++
 			o.queued -= len(wire)
+			o.held -= cost
 		}
 		if n < len(wire) {
 			o = c.outbox()

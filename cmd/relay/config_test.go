@@ -52,7 +52,7 @@ func TestDefaultsAgreeWithThePackages(t *testing.T) {
 	want := engine.DefaultOptions()
 	// These follow the machine.
 	want.Loops, want.Shards, want.MaxConns, want.MaxTotalPendingBytes, want.MaxHTTPConns, want.Logger = 0, 0, 0, 0, files.http, log
-	if o != want {
+	if !reflect.DeepEqual(o, want) {
 		t.Errorf("engine: the relay's %+v\nthe engine's %+v", o, want)
 	}
 	a := apiOptions(Default(), log)
@@ -75,7 +75,7 @@ func TestOptionsCarryEverySetting(t *testing.T) {
 	want.MaxPendingBytes, want.MaxTotalPendingBytes, want.HandshakeTimeout, want.WriteTimeout = 11, 12, 13, 14
 	want.PingInterval, want.PongTimeout, want.MaxDelayed, want.Loops, want.Shards = 15, 16, 17, 19, 20
 	want.MaxHTTPConns, want.Logger = 21, log
-	if o := engineOptions(c, budget{http: 21}, log); o != want {
+	if o := engineOptions(c, budget{http: 21}, log); !reflect.DeepEqual(o, want) {
 		t.Errorf("engine: %+v\nwant %+v", o, want)
 	}
 	a := apiOptions(c, log)

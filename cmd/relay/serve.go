@@ -97,7 +97,9 @@ func stopSignals() []os.Signal {
 func open(c Config, files budget, logger *slog.Logger) (*relay, error) {
 	o := apiOptions(c, logger)
 	clients := api.NewClients(o)
-	e, err := engine.Listen(engineOptions(c, files, logger), clients)
+	eo := engineOptions(c, files, logger)
+	eo.HTTPBusy = api.BusyAnswer()
+	e, err := engine.Listen(eo, clients)
 	if err != nil {
 		return nil, err
 	}
