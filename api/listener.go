@@ -21,20 +21,30 @@ const (
 	stopGrace = 2 * time.Second
 )
 
-// listener hands fasthttp connections that can linger, and can close all of
-// them: fasthttp's own shutdown leaves the busy ones alone.
+// listener hands fasthttp connections that can linger, that can be hurried, and
+// that can all be closed: fasthttp's own shutdown leaves the busy ones alone.
+//
+// It also keeps room. Connections are bounded, and anyone may open one; past
+// three quarters of the bound, each newcomer ends the oldest that has never
+// carried an admitted push, so that whoever merely holds connections cannot
+// keep the publishers out.
 type listener struct {
 	net.Listener
+	room int // connections from which on room is made
 
 	closing  sync.Once
 	closeErr error
 
-	mu   sync.Mutex
-	open map[*conn]struct{}
+	mu       sync.Mutex
+	open     map[*conn]struct{}
+	deadline time.Time // of hurry, zero before
+	arrivals uint64
 }
 
-func newListener(ln net.Listener) *listener {
-	return &listener{Listener: ln, open: make(map[*conn]struct{})}
+// newListener bounds the connections of strangers to a part of most, which is
+// how many ln yields at the same time; 0 is no bound.
+func newListener(ln net.Listener, most int) *listener {
+	return &listener{Listener: ln, room: most - most/4, open: make(map[*conn]struct{})}
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -45,11 +55,32 @@ func (l *listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{Conn: raw, from: l}
 	l.mu.Lock()
+	l.arrivals++
+	c := &conn{Conn: raw, from: l, arrival: l.arrivals, latest: l.deadline}
+	var stranger *conn
+	if l.room > 0 && len(l.open) >= l.room {
+		if stranger = l.oldestStranger(); stranger != nil {
+			delete(l.open, stranger)
+		}
+	}
 	l.open[c] = struct{}{}
 	l.mu.Unlock()
+	if stranger != nil {
+		_ = stranger.Conn.Close() // its worker sees that and cleans up
+	}
 	return c, nil
+}
+
+// oldestStranger returns the oldest connection without an admitted push, or
+// nil. The caller holds l.mu.
+func (l *listener) oldestStranger() (oldest *conn) {
+	for c := range l.open {
+		if !c.known.Load() && (oldest == nil || c.arrival < oldest.arrival) {
+			oldest = c
+		}
+	}
+	return oldest
 }
 
 // Close can be called any number of times.
@@ -58,13 +89,18 @@ func (l *listener) Close() error {
 	return l.closeErr
 }
 
-// hurry gives what is being read on any connection until the deadline: a
-// request that is not complete then was never accepted.
+// hurry gives what is being read on any connection until the deadline, and
+// what will be: a request that is not complete then was never accepted.
 func (l *listener) hurry(deadline time.Time) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.deadline = deadline
+	var all []*conn
 	for c := range l.open {
-		_ = c.SetReadDeadline(deadline) // it fails only on a closed connection
+		all = append(all, c)
+	}
+	l.mu.Unlock()
+	for _, c := range all {
+		c.hurry(deadline)
 	}
 }
 
@@ -84,8 +120,35 @@ func (l *listener) closeConns() {
 // conn is a connection of a listener.
 type conn struct {
 	net.Conn
-	from   *listener
-	linger atomic.Bool // set by the handler of the last request
+	from    *listener
+	arrival uint64
+	known   atomic.Bool // it has carried an admitted push
+	linger  atomic.Bool // set by the handler of the last request
+
+	mu     sync.Mutex
+	latest time.Time // no read may last longer; zero is no bound
+}
+
+// SetReadDeadline sets a deadline no later than that of hurry.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.latest.IsZero() && (t.IsZero() || t.After(c.latest)) {
+		t = c.latest
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// SetDeadline implements net.Conn.
+func (c *conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetWriteDeadline(t), c.SetReadDeadline(t))
+}
+
+func (c *conn) hurry(deadline time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.latest = deadline
+	_ = c.Conn.SetReadDeadline(deadline) // it fails only on a closed connection
 }
 
 func (c *conn) Close() error {

@@ -36,6 +36,11 @@ type Options struct {
 	// not come from a page, and is always allowed.
 	AllowedOrigins []string
 
+	// MaxConns is how many connections the listener of Serve yields at the
+	// same time, if it bounds them: near that number, those that have shown no
+	// key make room. 0 is no bound.
+	MaxConns int
+
 	ReadTimeout  time.Duration // first byte of a request to the last of its body
 	WriteTimeout time.Duration // one answer
 	IdleTimeout  time.Duration // silence between two requests of a connection

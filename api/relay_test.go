@@ -180,6 +180,27 @@ func (r *relay) dial(t testing.TB) *publisher {
 	return &publisher{t: t, Conn: c, r: bufio.NewReader(c)}
 }
 
+// tryDial opens a connection and sends text, if the server still takes it.
+func (r *relay) tryDial(t testing.TB, text string) {
+	c, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		return
+	}
+	t.Cleanup(func() { c.Close() })
+	_, _ = c.Write([]byte(text))
+}
+
+// deadlineConn keeps the read deadline it is given.
+type deadlineConn struct {
+	net.Conn
+	read time.Time
+}
+
+func (c *deadlineConn) SetReadDeadline(t time.Time) error {
+	c.read = t
+	return nil
+}
+
 // write sends bytes as they are. What the relay has refused already may not
 // take them all.
 func (p *publisher) write(format string, args ...any) *publisher {

@@ -108,7 +108,7 @@ func (s *Server) Stats() Stats {
 // Serve answers the connections of ln until Shutdown, then returns nil. It
 // closes ln. After Shutdown it returns ErrClosed.
 func (s *Server) Serve(ln net.Listener) error {
-	l := newListener(ln)
+	l := newListener(ln, s.opts.MaxConns)
 	s.mu.Lock()
 	if s.stopping.Load() {
 		s.mu.Unlock()
@@ -174,6 +174,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	case s.opts.PushPath:
 		r := s.admit(&ctx.Request.Header, query)
 		if r == nil {
+			admitted(ctx)
 			r = s.push(ctx)
 		}
 		if r != nil {
@@ -202,6 +203,13 @@ func (s *Server) admit(h *fasthttp.RequestHeader, query []byte) *refusal {
 		return refusedStopping
 	}
 	return nil
+}
+
+// admitted marks the connection of a publisher that has shown the key.
+func admitted(ctx *fasthttp.RequestCtx) {
+	if c, ok := ctx.Conn().(*conn); ok && !c.known.Load() {
+		c.known.Store(true)
+	}
 }
 
 // push reads, delivers and answers an admitted push. What it returns is not

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+	"unicode/utf8"
 )
 
 // fileState is what was found at the config file's path.
@@ -48,6 +49,9 @@ var (
 // a file that is there and cannot be read.
 func (f *configFile) read() error {
 	*f = configFile{path: f.path}
+	if info, err := os.Stat(f.path); err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
+		return fmt.Errorf("cannot read %s: it is a named pipe", f.path) // opening it would wait for a writer
+	}
 	file, err := os.Open(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		f.state = stateMissing
@@ -82,6 +86,8 @@ func (f *configFile) parse() {
 	err := json.Unmarshal(text, &f.values)
 	var syntax *json.SyntaxError
 	switch {
+	case !utf8.Valid(text): // encoding/json would put something else in its place
+		f.flaw = "it is not UTF-8"
 	case err == nil && f.values != nil:
 		return
 	case len(bytes.TrimSpace(text)) == 0:

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -111,7 +112,8 @@ func TestBrokenFiles(t *testing.T) {
 		{"an array", `["geheim"]`, "not a JSON object"},
 		{"null", `null`, "not a JSON object"},
 		{"a string", `"geheim"`, "not a JSON object"},
-		{"not text", "\x00\xff\x00", "not valid JSON"},
+		{"not text", "\x00\x01\x00", "not valid JSON"},
+		{"not UTF-8", "{\"ws_path\":\"/\xe9\"}", "not UTF-8"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			path := put(t, tc.content)
@@ -274,4 +276,15 @@ func TestCheckWritesNothing(t *testing.T) {
 	}
 	wantNames(t, broken, "config.json")
 	wantFile(t, broken, "{", 0o644)
+}
+
+// Opening a pipe waits for its writer: the start would hang without a word.
+func TestNamedPipe(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "config.json")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := load(path, nil, true); err == nil || !strings.Contains(err.Error(), "named pipe") {
+		t.Errorf("error %v", err)
+	}
 }

@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"gorelay/doctor"
 )
 
 const (
@@ -34,6 +36,9 @@ func main() {
 
 // run is the whole program but for the exit itself, and returns its code.
 func run(args, environ []string, stdout, stderr io.Writer) int {
+	if len(args) > 0 && args[0] == doctorName {
+		return runDoctor(args[1:], environ, doctor.ThisMachine(), stdout, stderr)
+	}
 	f, err := parseFlags(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -50,7 +55,9 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return fail(stderr, err)
 	}
-	logger := newLogger(stderr, l.config.LogFormat, l.config.LogLevel)
+	log := newLogWriter(stderr)
+	defer log.close()
+	logger := newLogger(log, l.config.LogFormat, l.config.LogLevel)
 	for _, n := range l.notes {
 		logger.Log(context.Background(), n.level, n.text)
 	}

@@ -96,6 +96,7 @@ func stopSignals() []os.Signal {
 // open binds the port and starts everything behind it. c is settled.
 func open(c Config, files budget, logger *slog.Logger) (*relay, error) {
 	o := apiOptions(c, logger)
+	o.MaxConns = files.http
 	clients := api.NewClients(o)
 	eo := engineOptions(c, files, logger)
 	eo.HTTPBusy = api.BusyAnswer()

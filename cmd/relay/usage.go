@@ -22,6 +22,10 @@ Flags:
   -version       print version, commit and Go release, and exit
   -h             print this text, and exit
 
+What fits:  relay doctor [-connections N] [-json] [-config PATH]
+            How many connections this machine holds, what stops there, and the
+            lines that change it. Changes nothing; exit code 1 if N do not fit.
+
 Settings, from the config file, else from the environment, else the default:
 `
 

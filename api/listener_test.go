@@ -1,0 +1,71 @@
+package api
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+const healthRequest = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+
+// Whoever holds connections without ever showing a key cannot keep publishers
+// out: near the bound the oldest of them makes room for each newcomer.
+func TestStrangersMakeRoom(t *testing.T) {
+	const most = 8
+	r := startRelay(t, func(o *Options, _ *recorder) { o.MaxConns = most })
+	known := r.dial(t).post(`{"event_name":"e","subject":0}`)
+	known.wantStatus(200)
+	var strangers []*publisher
+	for range most {
+		p := r.dial(t).write(healthRequest)
+		p.wantAnswer(200, healthBody)
+		strangers = append(strangers, p)
+	}
+	// Six fit under three quarters of eight, and one of these is known.
+	for i, p := range strangers[:3] {
+		if p.wantEnd(); t.Failed() {
+			t.Fatalf("stranger %d", i)
+		}
+	}
+	for _, p := range strangers[3:] {
+		p.write(healthRequest).wantAnswer(200, healthBody)
+	}
+	known.post(`{"event_name":"e","subject":1}`).wantStatus(200)
+}
+
+// A connection that comes in, or begins to read, while the server stops is in
+// a hurry as well.
+func TestHurryHoldsForEveryRead(t *testing.T) {
+	l := newListener(nil, 0)
+	pipe := &deadlineConn{}
+	early := &conn{Conn: pipe, from: l}
+	l.open[early] = struct{}{}
+	stop := time.Now().Add(time.Minute)
+	l.hurry(stop)
+	for _, asked := range []time.Time{{}, stop.Add(time.Hour), stop} {
+		if err := early.SetReadDeadline(asked); err != nil || !pipe.read.Equal(stop) {
+			t.Errorf("asked for %v: deadline %v, %v", asked, pipe.read, err)
+		}
+	}
+	sooner := stop.Add(-time.Second)
+	if err := early.SetReadDeadline(sooner); err != nil || !pipe.read.Equal(sooner) {
+		t.Errorf("a sooner one: deadline %v, %v", pipe.read, err)
+	}
+}
+
+// Half a request that comes in around the stop does not hold it up.
+func TestShutdownMeetsNewHalfRequests(t *testing.T) {
+	r := startRelay(t, func(o *Options, _ *recorder) { o.ReadTimeout, o.IdleTimeout = time.Hour, time.Hour })
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	done := make(chan error, 1)
+	for i := range 20 {
+		if i == 10 {
+			go func() { done <- r.Shutdown(ctx) }()
+		}
+		r.tryDial(t, "POST /api/push HTTP/1.1\r\nHost: x\r\nX-API-KEY: "+testKey+"\r\nContent-Length: 100\r\n\r\n{")
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"gorelay/doctor"
+)
+
+// million is what the files in deploy/ are made for.
+const million = 1_000_000
+
+func deployed(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// found returns the pattern's group in the text, which must match once.
+func found(t *testing.T, text, pattern string) string {
+	t.Helper()
+	all := regexp.MustCompile("(?m)"+pattern).FindAllStringSubmatch(text, -1)
+	if len(all) != 1 {
+		t.Fatalf("%d matches of %q", len(all), pattern)
+	}
+	return all[0][1]
+}
+
+func foundNumber(t *testing.T, text, pattern string) int {
+	t.Helper()
+	n, err := strconv.Atoi(found(t, text, pattern))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// sysctls are the settings of 99-relay.conf as files of /proc/sys.
+func sysctls(t *testing.T) fstest.MapFS {
+	t.Helper()
+	root := fstest.MapFS{}
+	for line := range strings.Lines(deployed(t, "99-relay.conf")) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		key, value, ok := strings.Cut(strings.TrimPrefix(line, "-"), " = ")
+		if !ok {
+			t.Fatalf("no setting: %q", line)
+		}
+		root["proc/sys/"+strings.ReplaceAll(key, ".", "/")] = &fstest.MapFile{Data: []byte(value)}
+	}
+	return root
+}
+
+func TestServiceAndImageAgreeWithTheRelay(t *testing.T) {
+	service, image := deployed(t, "relay.service"), deployed(t, "Dockerfile")
+	c := Default()
+	stop, err := time.ParseDuration(found(t, service, `^TimeoutStopSec=(.*)$`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stop <= c.ShutdownTimeout {
+		t.Errorf("TimeoutStopSec is %v, shutdown_timeout %v", stop, c.ShutdownTimeout)
+	}
+	if s := time.Duration(foundNumber(t, image, `--stop-timeout (\d+)`)) * time.Second; s <= c.ShutdownTimeout {
+		t.Errorf("--stop-timeout is %v, shutdown_timeout %v", s, c.ShutdownTimeout)
+	}
+	files := foundNumber(t, service, `^LimitNOFILE=(\d+)$`)
+	if n := foundNumber(t, image, `--ulimit nofile=(\d+)`); n != files {
+		t.Errorf("%d open files in the image, %d in the service", n, files)
+	}
+	if n := newBudget(uint64(files), 64).connections; n < million {
+		t.Errorf("%d open files serve %d connections", files, n)
+	}
+	if port := foundNumber(t, image, `^EXPOSE (\d+)$`); port != c.Port {
+		t.Errorf("the image exposes %d, the relay listens on %d", port, c.Port)
+	}
+	if port := string(sysctls(t)["proc/sys/net/ipv4/ip_local_reserved_ports"].Data); port != fmt.Sprint(c.Port) {
+		t.Errorf("port %s is reserved, the relay listens on %d", port, c.Port)
+	}
+}
+
+// On a large enough machine the shipped settings hold a million connections,
+// and the doctor finds nothing to add to them.
+func TestShippedSettingsHoldAMillion(t *testing.T) {
+	root := sysctls(t)
+	for name, text := range map[string]string{
+		"proc/meminfo":        "MemTotal: 33554432 kB\nMemAvailable: 32505856 kB\n",
+		"proc/sys/fs/file-nr": "2000 0 0\n",
+		"proc/sys/net/netfilter/nf_conntrack_count": "500\n",
+	} {
+		root[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	files := uint64(foundNumber(t, deployed(t, "relay.service"), `^LimitNOFILE=(\d+)$`))
+	m := doctor.Machine{Root: root, Cores: 8, Files: func() (uint64, uint64, error) { return files, files, nil }}
+	report := doctor.Examine(m.Facts(), examined(Default(), m), million)
+	if !report.OK {
+		t.Errorf("%s stops at %s", report.StoppedBy, report.Fits)
+	}
+	judged := 0
+	for _, c := range report.Checks {
+		switch c.Verdict {
+		case doctor.OK:
+			judged++
+		case doctor.Short, doctor.Advice:
+			t.Errorf("%s: %s, apply %q", c.Name, c.Value, c.Apply)
+		}
+	}
+	if judged < 8 {
+		t.Errorf("only %d checks found their setting", judged)
+	}
+}
