@@ -3,7 +3,9 @@ module gorelay
 go 1.26.0
 
 require (
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/gobwas/ws v1.5.0
+	github.com/gorilla/websocket v1.5.3
 	github.com/mailru/easygo v0.0.0-20190618140210-3c14a0dc985f
 	github.com/valyala/fasthttp v1.78.0
 	github.com/valyala/fastjson v1.6.10

@@ -2,109 +2,21 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// TestMain is the bench itself when a test starts a floor: the floors are this
-// program, which here is the test.
+// TestMain is the bench itself when a test starts a child: the floors and
+// the workers are this program, which here is the test.
 func TestMain(m *testing.M) {
-	if isFloor(os.Args[1:]) {
-		os.Exit(runFloor(os.Args[1]))
+	if isChild(os.Args[1:]) {
+		os.Exit(runChild(os.Args[1]))
 	}
 	os.Exit(m.Run())
-}
-
-// buildRelay compiles the program under test.
-func buildRelay(t *testing.T) string {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "relay")
-	if out, err := exec.Command("go", "build", "-o", file, "gorelay/cmd/relay").CombinedOutput(); err != nil {
-		t.Fatalf("build the relay: %v\n%s", err, out)
-	}
-	return file
-}
-
-// line is any line of the output of -json.
-type line struct {
-	Type   string
-	Figure string
-	Server string
-	Unit   string
-	Values []float64
-	tally
-}
-
-// runJSON runs the bench and returns its exit code, its lines and its notes.
-// The processes may use any core: other tests run beside this one.
-func runJSON(t *testing.T, args ...string) (code int, lines []line, notes string) {
-	t.Helper()
-	var out, err bytes.Buffer
-	code = run(append(args, "-json", "-server-cpu", "-1", "-client-cpu", "-1", "-look", "10ms"), &out, &err)
-	for d := json.NewDecoder(&out); d.More(); {
-		var l line
-		if err := d.Decode(&l); err != nil {
-			t.Fatal(err)
-		}
-		lines = append(lines, l)
-	}
-	return code, lines, err.String()
-}
-
-func TestWorkloads(t *testing.T) {
-	relay := buildRelay(t)
-	for _, c := range []struct {
-		name     string
-		args     []string
-		figures  []string // some that must be there, one value a round
-		messages map[string]int64
-	}{
-		{"idle", []string{"idle", "-rounds", "1", "-small", "10", "-large", "50"},
-			[]string{"RSS per connection (slope)", "relay CPU per handshake ÷ floor"},
-			map[string]int64{"relay": 0, "floor": 0}},
-		{"broadcast", []string{"broadcast", "-rounds", "2", "-conns", "50", "-broadcasts", "3", "-bursts", "2"},
-			[]string{"relay CPU per delivery ÷ floor, one at a time", "relay CPU per delivery ÷ floor, bursts of 5"},
-			map[string]int64{"relay": 2 * 50 * (warmUp + 3 + 2*burst), "floor": 2 * 50 * (warmUp + 3)}},
-		{"push", []string{"push", "-rounds", "2", "-conns", "50", "-publishers", "4", "-pushes", "200"},
-			[]string{"relay CPU per push ÷ floor", "relay pushes a second"},
-			map[string]int64{"relay": 2 * 200}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			code, lines, notes := runJSON(t, append(c.args, "-relay", relay)...)
-			if code != exitOK {
-				t.Fatalf("exit code %d: %s", code, notes)
-			}
-			rounds := map[string]int{}
-			accounts := map[string]tally{}
-			for _, l := range lines {
-				switch l.Type {
-				case "figure":
-					rounds[l.Figure] = len(l.Values)
-				case "messages":
-					accounts[l.Server] = l.tally
-				}
-			}
-			for _, f := range c.figures {
-				if want := map[bool]int{true: 1, false: 2}[c.name == "idle"]; rounds[f] != want {
-					t.Errorf("%d values of %q, want %d", rounds[f], f, want)
-				}
-			}
-			if len(accounts) != len(c.messages) {
-				t.Errorf("accounts of %v, want %v", accounts, c.messages)
-			}
-			for server, n := range c.messages {
-				if got := accounts[server]; got != (tally{Expected: n, Delivered: n}) {
-					t.Errorf("%s: %+v, want %d messages and no fault", server, got, n)
-				}
-			}
-		})
-	}
 }
 
 // TestFaultsFail: a run with a fault prints its account and ends with 1.
@@ -118,6 +30,8 @@ func TestFaultsFail(t *testing.T) {
 		{"lost", tally{Expected: 2, Delivered: 1, Lost: 1}, exitFailed},
 		{"duplicated", tally{Expected: 2, Delivered: 2, Duplicated: 1}, exitFailed},
 		{"out of order", tally{Expected: 2, Delivered: 2, Disordered: 1}, exitFailed},
+		{"misrouted", tally{Misrouted: 1}, exitFailed},
+		{"damaged", tally{Damaged: 1}, exitFailed},
 		{"closed", tally{Closed: 1}, exitFailed},
 	} {
 		b := &bench{}
@@ -149,6 +63,17 @@ func TestHelpfulErrors(t *testing.T) {
 		{"a size that cannot be", []string{"push", "-conns", "0"}, exitUsage, "-conns must be at least 1, not 0"},
 		{"sizes in the wrong order", []string{"idle", "-small", "5", "-large", "5"}, exitUsage, "-large must be at least 6, not 5"},
 		{"more publishers than clients", []string{"push", "-conns", "3"}, exitUsage, "-publishers must be at most -conns"},
+		{"a rate below nothing", []string{"push", "-rate", "-1"}, exitUsage, "-rate must be at least 0, not -1"},
+		{"a run of no time", []string{"soak", "-time", "0s"}, exitUsage, "-time must be more than 0"},
+		{"two servers", []string{"idle", "-relay", "x", "-target", "y:1"}, exitUsage, "only one of them"},
+		{"a process without its address", []string{"idle", "-pid", "1"}, exitUsage, "-pid goes with -target"},
+		{"no such company", []string{"idle", "-beside", "nothing"}, exitUsage, "there are floor and goroutine"},
+		{"no address", []string{"idle", "-sources", "here"}, exitUsage, "no IPv4 address"},
+		{"nobody there", []string{"push", "-target", "127.0.0.1:1"}, exitFailed, "is it running"},
+		{"no host and port", []string{"push", "-target", "somewhere"}, exitFailed, "it is host:port"},
+		{"compare with nothing", []string{"compare", "x"}, exitUsage, "OLD.json NEW.json"},
+		{"compare with no file", []string{"compare", "/no/such", "/no/such"}, exitFailed, "no such file"},
+		{"a page of nothing", []string{"page", "x"}, exitUsage, "OUT.html RUN.json"},
 		{"no such relay", []string{"idle", "-relay", "/no/such/relay"}, exitFailed, "not a program that can be run"},
 		{"too many connections", []string{"push", "-conns", "2000000000"}, exitFailed, "raise the limit"},
 		{"no such core", []string{"push", "-relay", empty, "-server-cpu", "1000"}, exitFailed, "is there such a core"},
@@ -157,7 +82,7 @@ func TestHelpfulErrors(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var out, notes bytes.Buffer
 			args := c.args
-			if c.code == exitFailed { // the last of two equal flags counts
+			if c.code == exitFailed && c.args[0] != "compare" { // the last of two equal flags counts
 				args = append([]string{args[0], "-server-cpu", "-1", "-client-cpu", "-1"}, args[1:]...)
 			}
 			if code := run(args, &out, &notes); code != c.code || !strings.Contains(notes.String(), c.says) {
@@ -180,9 +105,9 @@ func TestHelp(t *testing.T) {
 }
 
 func TestLedger(t *testing.T) {
-	const size = 64
-	message := func(to, seq int) []byte {
-		return append(append([]byte(`{"event":"bench","data":{"subject":`), appendSubject(nil, to, seq, size)...), `,"ts":1,"token":null}}`...)
+	const size = 80
+	wire := func(to, seq int) []byte {
+		return append(append([]byte(`{"event":"bench","data":{"subject":`), appendSubject(nil, message{to: to, seq: seq}, size)...), `,"ts":1,"token":null}}`...)
 	}
 	type came struct{ to, seq int }
 	for _, c := range []struct {
@@ -193,6 +118,8 @@ func TestLedger(t *testing.T) {
 	}{
 		{"all well", []came{{1, 1}, {1, 2}, {1, 3}}, 3, tally{Delivered: 3}},
 		{"to everyone", []came{{everyone, 1}, {everyone, 2}}, 2, tally{Delivered: 2}},
+		{"own and to everyone", []came{{1, 1}, {everyone, 1}, {everyone, 2}, {1, 2}}, 4, tally{Delivered: 4}},
+		{"doubled to everyone", []came{{1, 1}, {everyone, 1}, {everyone, 1}}, 2, tally{Delivered: 2, Duplicated: 1}},
 		{"one lost", []came{{1, 1}, {1, 3}}, 3, tally{Delivered: 2, Lost: 1}},
 		{"the last lost", []came{{1, 1}}, 2, tally{Delivered: 1, Lost: 1}},
 		{"doubled at once", []came{{1, 1}, {1, 1}, {1, 2}}, 2, tally{Delivered: 2, Duplicated: 1}},
@@ -204,15 +131,15 @@ func TestLedger(t *testing.T) {
 		{"never sent", []came{{1, 0}, {1, 1}}, 1, tally{Delivered: 1, Damaged: 1}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l := newLedger(2, size)
+			l := newLedger(0, 2, size)
 			for _, m := range c.came {
-				l.take(1, message(m.to, m.seq))
+				l.take(1, wire(m.to, m.seq))
 			}
 			c.want.Expected = c.expected
 			if got := l.settle(c.expected); got != c.want {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}
-			if broken := c.want.faults() > 0; broken != (c.name != "all well" && c.name != "to everyone") {
+			if broken := c.want.faults() > 0; broken != (c.name != "all well" && c.name != "to everyone" && c.name != "own and to everyone") {
 				t.Errorf("%+v has %d faults", c.want, c.want.faults())
 			}
 		})
@@ -221,10 +148,10 @@ func TestLedger(t *testing.T) {
 
 // TestEveryByteOfASubjectCounts flips each byte of a message's subject.
 func TestEveryByteOfASubjectCounts(t *testing.T) {
-	const size, before = 64, "before "
+	const size, before = 80, "before "
 	for i := range size {
-		l := newLedger(20, size)
-		m := append([]byte(before), appendSubject(nil, 17, 1, size)...)
+		l := newLedger(0, 20, size)
+		m := append([]byte(before), appendSubject(nil, message{17, 1, 123456789}, size)...)
 		m[len(before)+i] ^= 1
 		l.take(17, m)
 		// A changed number may be somebody else's message, or one never sent.
@@ -236,13 +163,14 @@ func TestEveryByteOfASubjectCounts(t *testing.T) {
 
 // TestFramesInPieces cuts an answer and its frames at every byte.
 func TestFramesInPieces(t *testing.T) {
-	const size = 64
+	const size = 80
 	wire := []byte("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: " + handshakeAccept + "\r\n\r\n")
 	for seq := range 3 {
-		wire = append(wire, textFrame(append([]byte(strings.Repeat(" ", 40*seq)), appendSubject(nil, 0, seq+1, size)...))...)
+		wire = append(wire, textFrame(append([]byte(strings.Repeat(" ", 40*seq)), appendSubject(nil, message{to: 0, seq: seq + 1}, size)...))...)
 	}
 	for cut := range wire {
-		s := &swarm{clients: []client{{fd: -1, state: clientHandshaking}}, ledger: newLedger(1, size), ready: make(chan struct{})}
+		s := newSwarm(plan{Count: 1, Payload: size}, func(status) {})
+		s.clients[0] = client{fd: -1, state: clientHandshaking}
 		for _, piece := range [][]byte{wire[:cut], wire[cut:]} {
 			if err := s.take(0, append([]byte(nil), piece...)); err != nil {
 				t.Fatalf("cut at %d: %v", cut, err)
@@ -257,7 +185,7 @@ func TestFramesInPieces(t *testing.T) {
 // TestSwarmSeesALoss connects to a server that leaves one message out and sends
 // another twice.
 func TestSwarmSeesALoss(t *testing.T) {
-	const size = 64
+	const size = 80
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -275,17 +203,18 @@ func TestSwarmSeesALoss(t *testing.T) {
 		_, _ = conn.Read(request[:])
 		wire := []byte("HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: " + handshakeAccept + "\r\n\r\n")
 		for _, seq := range []int{1, 3, 3, 4} {
-			wire = append(wire, textFrame(appendSubject(nil, everyone, seq, size))...)
+			wire = append(wire, textFrame(appendSubject(nil, message{to: everyone, seq: seq}, size))...)
 		}
 		_, _ = conn.Write(wire)
 		_, _ = conn.Read(request[:])
 	}()
-	s, err := dialSwarm(netip.MustParseAddrPort(l.Addr().String()), 1, 1, size)
+	p := plan{Target: netip.MustParseAddrPort(l.Addr().String()), WSPath: wsPath, Count: 1, Dialing: 1, Payload: size}
+	s, err := startFleet(p, 0, "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = s.await(3)
-	got, failed := s.close(4)
+	got, failed := s.end(4)
 	if err != nil || failed != nil {
 		t.Fatal(err, failed)
 	}
@@ -312,6 +241,36 @@ func TestAnswers(t *testing.T) {
 		size, err := judgeAnswer([]byte(c.answer))
 		if size != c.size || (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%s: %d, %v; want %d, %q", c.name, size, err, c.size, c.says)
+		}
+	}
+}
+
+// TestLives: clients that come and go lose nothing before their first message
+// and behind their last.
+func TestLives(t *testing.T) {
+	const size = 80
+	for _, c := range []struct {
+		name  string
+		lives [][]int // the numbers that came in each life
+		want  tally
+	}{
+		{"from the middle", [][]int{{5, 6, 7}}, tally{Expected: 3, Delivered: 3}},
+		{"two lives", [][]int{{5, 6}, {9, 10}}, tally{Expected: 4, Delivered: 4}},
+		{"nothing came", [][]int{{}, {}}, tally{}},
+		{"a gap", [][]int{{5, 8}, {9}}, tally{Expected: 5, Delivered: 3, Lost: 2}},
+		{"doubled", [][]int{{5, 5}}, tally{Expected: 1, Delivered: 1, Duplicated: 1}},
+		{"the same in the next life", [][]int{{5}, {5}}, tally{Expected: 2, Delivered: 2}},
+	} {
+		l := newLedger(7, 1, size)
+		l.leave(0)
+		for _, life := range c.lives {
+			for _, seq := range life {
+				l.take(0, appendSubject(nil, message{to: everyone, seq: seq}, size))
+			}
+			l.leave(0)
+		}
+		if got := l.settleLives(); got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
 		}
 	}
 }

@@ -14,6 +14,8 @@ import (
 type client struct {
 	fd    int32
 	state clientState
+	tries uint8 // handshakes that failed
+	since int64 // when the first of them began, on the bench's clock
 	part  []byte
 }
 
@@ -47,11 +49,11 @@ var errPartial = errors.New("incomplete")
 // tokenOf is the token of a swarm's i-th client.
 func tokenOf(i int) string { return fmt.Sprintf("USER_%d", i) }
 
-// handshakeRequest is the opening request of the i-th client (RFC 6455
+// handshakeRequest is the opening request of client i (RFC 6455
 // section 4.1).
-func handshakeRequest(dst []byte, host string, i int) []byte {
+func handshakeRequest(dst []byte, path, host string, i int) []byte {
 	return fmt.Appendf(dst, "GET %s?token=%s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-		"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n", wsPath, tokenOf(i), host, handshakeKey)
+		"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n", path, tokenOf(i), host, handshakeKey)
 }
 
 // readAnswer judges the server's answer to a handshake and returns its length.

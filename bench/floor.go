@@ -24,22 +24,27 @@ const (
 	floorHTTP    = "floor-http"    // a POST that is read and answered, nothing else
 )
 
-// isFloor reports whether the arguments ask for a floor.
-func isFloor(args []string) bool {
-	return len(args) == 1 && (args[0] == floorSockets || args[0] == floorHTTP)
+// childModes are what this program is as a child of the bench, by its only
+// argument.
+func childModes() map[string]func() error {
+	return map[string]func() error{
+		floorSockets:  serveSockets,
+		floorHTTP:     serveHTTP,
+		goroutineMode: serveGoroutines,
+		workerMode:    func() error { return serveSwarm(os.Stdin, os.Stdout) },
+	}
 }
 
-// runFloor serves until standard input ends and returns the exit code.
-func runFloor(name string) int {
-	serve := serveSockets
-	if name == floorHTTP {
-		serve = serveHTTP
-	}
-	if err := serve(); err != nil {
+// isChild reports whether the arguments ask for a child.
+func isChild(args []string) bool { return len(args) == 1 && childModes()[args[0]] != nil }
+
+// runChild serves until standard input ends and returns the exit code.
+func runChild(mode string) int {
+	if err := childModes()[mode](); err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		return 1
+		return exitFailed
 	}
-	return 0
+	return exitOK
 }
 
 // socketsFloor accepts, answers every request with the same 101, and writes
@@ -192,8 +197,8 @@ func (f *socketsFloor) command() error {
 	return nil
 }
 
-// order makes a sockets floor send one frame to all.
-func order(s *server, frame []byte) error {
+// orderFrame makes a sockets floor send one frame to all.
+func orderFrame(s *server, frame []byte) error {
 	_, err := s.stdin.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(frame))), frame...))
 	return err
 }

@@ -8,80 +8,33 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
-	"time"
 )
-
-// workload is one thing that can be measured.
-type workload struct {
-	name    string
-	summary string
-	flags   func(*flag.FlagSet, *options)
-	bounds  func(*options) []bound
-	run     func(*bench) error
-}
-
-// bound is the least that a flag may be.
-type bound struct {
-	flag         string
-	value, least int
-}
 
 const (
 	exitOK     = 0
 	exitFailed = 1 // could not measure, or the messages' account is not clean
 	exitUsage  = 2
-
-	// cpuAuto picks a core besides the server's.
-	cpuAuto = -2
 )
-
-func workloads() []workload {
-	conns := func(f *flag.FlagSet, o *options) {
-		f.IntVar(&o.conns, "conns", 10_000, "`number` of connections")
-		f.IntVar(&o.payload, "payload", 128, "`bytes` of a message's subject")
-	}
-	return []workload{
-		{"idle", "memory of an idle connection, CPU of a handshake", func(f *flag.FlagSet, o *options) {
-			f.IntVar(&o.rounds, "rounds", 3, "`number` of rounds; the relay and the floor take turns in each")
-			f.IntVar(&o.small, "small", 2_000, "`number` of connections of the small size")
-			f.IntVar(&o.large, "large", 15_000, "`number` of connections of the large size")
-		}, func(o *options) []bound {
-			return []bound{{"small", o.small, 1}, {"large", o.large, o.small + 1}}
-		}, (*bench).idle},
-		{"broadcast", "CPU of a delivery when everybody gets a message", func(f *flag.FlagSet, o *options) {
-			conns(f, o)
-			f.IntVar(&o.rounds, "rounds", 5, "`number` of rounds; the relay and the floor take turns in each")
-			f.IntVar(&o.broadcasts, "broadcasts", 20, "`number` of broadcasts one at a time in a round")
-			f.IntVar(&o.bursts, "bursts", 5, fmt.Sprintf("`number` of bursts of %d broadcasts in a round", burst))
-		}, func(o *options) []bound {
-			return []bound{{"conns", o.conns, 1}, {"payload", o.payload, minSubject}, {"broadcasts", o.broadcasts, 1}, {"bursts", o.bursts, 0}}
-		}, (*bench).broadcast},
-		{"push", "CPU and rate of pushes to single clients", func(f *flag.FlagSet, o *options) {
-			conns(f, o)
-			f.IntVar(&o.rounds, "rounds", 5, "`number` of rounds; the relay and the floor take turns in each")
-			f.IntVar(&o.publishers, "publishers", 16, "`number` of publishers, each with one HTTP connection")
-			f.IntVar(&o.pushes, "pushes", 40_000, "`number` of pushes in a round")
-		}, func(o *options) []bound {
-			return []bound{{"conns", o.conns, 1}, {"payload", o.payload, minSubject}, {"publishers", o.publishers, 1}, {"pushes", o.pushes, o.publishers}}
-		}, (*bench).push},
-	}
-}
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 
 // run is the program, from its arguments to its exit code.
 func run(args []string, stdout, stderr io.Writer) int {
-	if isFloor(args) {
-		return runFloor(args[0])
+	if isChild(args) {
+		return runChild(args[0])
 	}
 	if len(args) == 0 {
-		usage(stderr)
+		help(stderr)
 		return exitUsage
 	}
 	switch args[0] {
 	case "-h", "-help", "--help", "help":
-		usage(stdout)
+		help(stdout)
 		return exitOK
+	case "compare":
+		return runCompare(args[1:], stdout, stderr)
+	case "page":
+		return runPage(args[1:], stderr)
 	}
 	for _, w := range workloads() {
 		if w.name == args[0] {
@@ -89,14 +42,16 @@ func run(args []string, stdout, stderr io.Writer) int {
 		}
 	}
 	fmt.Fprintf(stderr, "bench: no workload %q\n\n", args[0])
-	usage(stderr)
+	help(stderr)
 	return exitUsage
 }
 
-func usage(w io.Writer) {
+func help(w io.Writer) {
 	fmt.Fprint(w, `bench measures a relay as its clients and its operator see it.
 
   go run ./bench WORKLOAD [flags]
+  go run ./bench compare OLD.json NEW.json       what changed beyond noise
+  go run ./bench page OUT.html RUN.json...       several runs on one page
 
 Workloads:
 `)
@@ -106,37 +61,8 @@ Workloads:
 	fmt.Fprint(w, "\ngo run ./bench WORKLOAD -h shows the flags. Exit codes: 0 measured and every\nmessage accounted for, 1 not, 2 wrong arguments.\n")
 }
 
-func newFlags(w workload, o *options) *flag.FlagSet {
-	f := flag.NewFlagSet("bench "+w.name, flag.ContinueOnError)
-	f.StringVar(&o.relay, "relay", "", "`program` under test (default: ./cmd/relay is built)")
-	f.IntVar(&o.serverCPU, "server-cpu", 0, "`core` of the server, -1 for any")
-	f.IntVar(&o.clientCPU, "client-cpu", cpuAuto, "`core` of the clients, -1 for any, -2 for another than the server's")
-	f.IntVar(&o.dialing, "dialing", 256, "`number` of handshakes under way at once")
-	f.DurationVar(&o.look, "look", 100*time.Millisecond, "`time` between two looks at whether a server has come to rest; five in a row must agree")
-	f.BoolVar(&o.json, "json", false, "write one JSON object a line")
-	w.flags(f, o)
-	return f
-}
-
-// validate names the flag that cannot work.
-func (o *options) validate(w workload) error {
-	common := []bound{{"rounds", o.rounds, 1}, {"dialing", o.dialing, 1}}
-	for _, b := range append(common, w.bounds(o)...) {
-		if b.value < b.least {
-			return fmt.Errorf("-%s must be at least %d, not %d", b.flag, b.least, b.value)
-		}
-	}
-	if o.publishers > 0 && o.publishers > o.conns {
-		return fmt.Errorf("-publishers must be at most -conns, %d: each has clients of its own", o.conns)
-	}
-	if o.look <= 0 {
-		return fmt.Errorf("-look must be more than 0, not %v", o.look)
-	}
-	return nil
-}
-
 func runWorkload(w workload, args []string, stdout, stderr io.Writer) int {
-	b := &bench{notes: stderr}
+	b := &bench{notes: stderr, bar: newProgress(stderr)}
 	f := newFlags(w, &b.options)
 	f.SetOutput(stderr)
 	if err := f.Parse(args); err != nil {
@@ -145,7 +71,7 @@ func runWorkload(w workload, args []string, stdout, stderr io.Writer) int {
 		}
 		return exitUsage
 	}
-	err := b.validate(w)
+	err := b.validate(f)
 	if f.NArg() > 0 {
 		err = fmt.Errorf("%q is no flag", f.Arg(0))
 	}
@@ -164,7 +90,7 @@ func runWorkload(w workload, args []string, stdout, stderr io.Writer) int {
 	defer signal.Stop(signals)
 	done := make(chan error, 1)
 	go func() { // ends with the workload, or with the process
-		if err := b.prepare(w.name); err != nil {
+		if err := b.prepare(w.name, args); err != nil {
 			done <- err
 			return
 		}
@@ -179,22 +105,44 @@ func runWorkload(w workload, args []string, stdout, stderr io.Writer) int {
 	return b.finish(err, stdout, stderr)
 }
 
-// finish prints what was found, also of a run that failed, and judges it.
+// finish writes what was found, also of a run that failed, and judges it.
 func (b *bench) finish(err error, stdout, stderr io.Writer) int {
-	write := b.report.writeTable
-	if b.json {
-		write = b.report.writeJSON
-	}
 	if len(b.report.accounts) > 0 {
-		err = errors.Join(err, write(stdout))
+		err = errors.Join(err, b.write(stdout))
+	}
+	err = errors.Join(err, b.report.leaks)
+	if n := b.report.faults(); n > 0 {
+		err = errors.Join(err, fmt.Errorf("%d messages or connections went wrong, see the account", n))
 	}
 	if err != nil {
 		fmt.Fprintln(stderr, "bench:", err)
 		return exitFailed
 	}
-	if n := b.report.faults(); n > 0 {
-		fmt.Fprintf(stderr, "bench: %d messages or connections went wrong, see the account\n", n)
-		return exitFailed
-	}
 	return exitOK
+}
+
+// write puts the report where the flags ask for.
+func (b *bench) write(stdout io.Writer) error {
+	var err error
+	if b.json == "-" {
+		err = b.report.writeJSON(stdout)
+	} else {
+		err = b.report.writeTable(stdout)
+		if b.json != "" {
+			err = errors.Join(err, toFile(b.json, b.report.writeJSON))
+		}
+	}
+	if b.page != "" {
+		err = errors.Join(err, toFile(b.page, func(w io.Writer) error { return writePage(w, b.report.lines()) }))
+	}
+	return err
+}
+
+// toFile writes a file anew.
+func toFile(name string, write func(io.Writer) error) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(write(f), f.Close())
 }

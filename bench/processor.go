@@ -74,18 +74,56 @@ func otherCPU(server int) int {
 	return -1
 }
 
+// niceLess is the nice value of a thread that gives way.
+const niceLess = 10
+
+// giveWay lets the other threads of its core go before the caller's, until the
+// function that it returns is called. Without the right to take that back
+// (CAP_SYS_NICE) it does nothing: a thread that stayed so would pass it on to
+// the servers that it starts, and one that ended would take them along.
+func giveWay() (end func()) {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var caps [2]unix.CapUserData
+	if unix.Capget(&header, &caps[0]) != nil || caps[0].Effective&(1<<unix.CAP_SYS_NICE) == 0 {
+		return func() {}
+	}
+	runtime.LockOSThread()
+	thread := unix.Gettid()
+	_ = unix.Setpriority(unix.PRIO_PROCESS, thread, niceLess) // allowed, see above
+	return func() {
+		_ = unix.Setpriority(unix.PRIO_PROCESS, thread, 0)
+		runtime.UnlockOSThread()
+	}
+}
+
+// ownFiles is how many files the bench opens besides its clients' sockets.
+const ownFiles = 64
+
 // needFiles raises the soft limit of open files and makes sure that n can be
 // opened beside the bench's own.
 func needFiles(n int) error {
-	const own = 64
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
 		return os.NewSyscallError("getrlimit", err)
 	}
-	if uint64(n+own) > l.Max {
-		return fmt.Errorf("%d connections need %d open files, and a process may have %d here: raise the limit (ulimit -Hn) or ask for at most %d connections",
-			n, n+own, l.Max, max(0, int(l.Max)-own))
+	if uint64(n+ownFiles) > l.Max {
+		return fmt.Errorf("%d connections need %d open files, and a process may have %d here: raise the limit "+
+			"(as root: ulimit -Hn %d; for a service: LimitNOFILE=%d) or ask for at most %d connections",
+			n, n+ownFiles, l.Max, n+ownFiles, n+ownFiles, max(0, int(l.Max)-ownFiles))
 	}
 	l.Cur = l.Max
 	return os.NewSyscallError("setrlimit", unix.Setrlimit(unix.RLIMIT_NOFILE, &l))
+}
+
+// workersFor is how many processes n clients need: 0 if this one will do.
+func workersFor(n int) int {
+	var l unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) != nil || l.Max <= ownFiles {
+		return 0
+	}
+	each := int(min(l.Max, 1<<30)) - ownFiles
+	if n <= each {
+		return 0
+	}
+	return (n + each - 1) / each
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"strconv"
 	"time"
 )
@@ -30,26 +29,28 @@ const (
 	answerWithin = 30 * time.Second
 )
 
-func dialPublisher(target netip.AddrPort, key string) (*publisher, error) {
-	conn, err := net.DialTimeout("tcp", target.String(), answerWithin)
+func dialPublisher(e endpoint) (*publisher, error) {
+	conn, err := net.DialTimeout("tcp", e.addr.String(), answerWithin)
 	if err != nil {
 		return nil, err
 	}
 	return &publisher{conn: conn, head: fmt.Appendf(nil,
-		"POST %s HTTP/1.1\r\nHost: %v\r\nX-API-KEY: %s\r\nContent-Type: application/json\r\nContent-Length: ", pushPath, target, key)}, nil
+		"POST %s HTTP/1.1\r\nHost: %v\r\nX-API-KEY: %s\r\nContent-Type: application/json\r\nContent-Length: ", e.pushPath, e.addr, e.key)}, nil
 }
 
 func (p *publisher) close() { _ = p.conn.Close() }
 
-// add puts one push behind those that flush will send. to is a client's
-// number, or everyone.
-func (p *publisher) add(to, seq, subjectBytes int) {
-	p.subject = appendSubject(p.subject[:0], to, seq, subjectBytes)
+// add puts one push behind those that flush will send. A delay is in seconds.
+func (p *publisher) add(m message, delay, subjectBytes int) {
+	p.subject = appendSubject(p.subject[:0], m, subjectBytes)
 	b := append(p.body[:0], `{"event_name":"`+eventKey+`","subject":`...)
 	b = append(b, p.subject...)
-	if to != everyone {
+	if delay > 0 {
+		b = strconv.AppendInt(append(b, `,"delay_seconds":`...), int64(delay), 10)
+	}
+	if m.to != everyone {
 		b = append(b, `,"token":"USER_`...)
-		b = append(strconv.AppendInt(b, int64(to), 10), '"')
+		b = append(strconv.AppendInt(b, int64(m.to), 10), '"')
 	}
 	p.body = append(b, '}')
 	p.request = append(p.request, p.head...)
@@ -77,8 +78,8 @@ func (p *publisher) flush(n int) error {
 }
 
 // push sends one push and waits for its answer.
-func (p *publisher) push(to, seq, subjectBytes int) error {
-	p.add(to, seq, subjectBytes)
+func (p *publisher) push(m message, delay, subjectBytes int) error {
+	p.add(m, delay, subjectBytes)
 	return p.flush(1)
 }
 
@@ -135,7 +136,7 @@ func judgeAnswer(in []byte) (size int, err error) {
 	}
 	hint := ""
 	if bytes.HasPrefix(in, []byte("HTTP/1.1 401 ")) {
-		hint = "; does the server read api_key from config.json in its working directory?"
+		hint = "; give the server's key with -key; a program that the bench starts must read api_key from config.json in its working directory"
 	}
 	status, _, _ := bytes.Cut(in, []byte("\r\n"))
 	return 0, fmt.Errorf("a push was answered with %q, %.200q%s", status, in[end+4:size], hint)

@@ -3,106 +3,111 @@ package main
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net/netip"
+	"math"
 	"time"
 )
 
 // push measures what a unicast push over HTTP costs: publishers on keep-alive
 // connections send one after another, each as soon as it has the answer to the
 // one before, to random tokens. The floor reads the same requests with
-// fasthttp and answers them, and does nothing else.
-//
-// The tokens are dealt out among the publishers, so that every client gets all
-// its messages from one: the order in which they must come is then exact.
+// fasthttp and answers them, and does nothing else. With a rate the loop is
+// open, and the latency is what is looked at.
 func (b *bench) push() error {
+	if b.rate > 0 {
+		return b.pushOpen()
+	}
 	b.report.run.Setup = fmt.Sprintf("%d connections, subjects of %d bytes, a round is %d pushes over %d publishers",
 		b.conns, b.payload, b.pushes, b.publishers)
-	return with(b.startRelay, func(relay *server) error {
-		return with(func() (*server, error) { return b.startFloor(floorHTTP) }, func(floor *server) error {
-			return b.pushTo(relay, floor)
-		})
+	return b.together(b.contenders(floorHTTP), func(servers []*server) error {
+		crowds := make([]*crowd, len(servers))
+		for i, s := range servers {
+			crowds[i] = b.newCrowd(s)
+		}
+		for round := range b.rounds {
+			b.note("round %d of %d", round+1, b.rounds)
+			var each, rate []reading
+			for i, s := range servers {
+				w, took, err := b.pushTo(s, crowds[i])
+				if err != nil {
+					return err
+				}
+				n := crowds[i].each * b.publishers
+				each = append(each, reading{s.name, w.each(n)})
+				rate = append(rate, reading{s.name, float64(n) / took.Seconds()})
+				if s.name == underTest && s.known() {
+					b.report.add("relay core in use while pushing", "%", either, 100*w.cpu.Seconds()/took.Seconds())
+					b.report.add("relay CPU in the kernel", "%", either, w.kernel())
+				}
+			}
+			b.report.compare("CPU per push", "µs", lower, each)
+			b.report.compare("pushes a second", "/s", higher, rate)
+			for _, o := range each[1:] {
+				if v := o.value / each[0].value; !math.IsNaN(v) {
+					b.report.add("relay pushes per CPU second ÷ "+o.server, "", higher, v)
+				}
+			}
+		}
+		return nil
 	})
 }
 
-func (b *bench) pushTo(relay, floor *server) (err error) {
-	clients, err := dialSwarm(relay.addr, b.conns, b.dialing, b.payload)
-	if err != nil {
+// pushTo is one server's part of a round.
+func (b *bench) pushTo(s *server, c *crowd) (w work, took time.Duration, err error) {
+	n := int64(c.each) * int64(b.publishers)
+	send := func() (err error) {
+		took, err = c.send()
 		return err
 	}
-	delivered := 0
-	defer func() { b.settle(relay, clients, delivered, &err) }()
-	mine, least := b.newCrowd(relay), b.newCrowd(floor)
-	each := b.pushes / b.publishers
-	n := each * b.publishers
-	r := &b.report
-	for round := range b.rounds {
-		b.note("round %d of %d", round+1, b.rounds)
-		var took, floorTook time.Duration
-		w, err := relay.measure(func() (err error) {
-			delivered += n
-			if took, err = mine.send(each); err != nil {
-				return err
-			}
-			return clients.await(int64(delivered))
-		})
-		if err != nil {
-			return err
-		}
-		f, err := floor.measure(func() (err error) {
-			floorTook, err = least.send(each)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		r.add("relay CPU per push", "µs", w.each(n))
-		r.add("floor CPU per push", "µs", f.each(n))
-		r.add("relay CPU per push ÷ floor", "", w.each(n)/f.each(n))
-		r.add("relay pushes per CPU second ÷ floor", "", f.each(n)/w.each(n))
-		r.add("relay pushes a second", "", float64(n)/took.Seconds())
-		r.add("floor pushes a second", "", float64(n)/floorTook.Seconds())
-		r.add("relay core in use while pushing", "%", 100*w.cpu.Seconds()/took.Seconds())
-		r.add("relay CPU in the kernel", "%", w.kernel())
-		r.add("server's core used by others meanwhile", "%", max(w.others, f.others))
+	if s.name == besideFloor {
+		w, err = s.measure(send)
+		return w, took, err
 	}
-	return nil
+	f, err := b.connect(s, b.plan(s))
+	defer func() { b.settle(s, f, n, &err) }()
+	if err != nil {
+		return w, took, err
+	}
+	c.renew(b.conns)
+	w, err = s.measure(func() error {
+		defer b.bar.begin(s.name+": pushes", n, func() int64 {
+			st, _ := f.state()
+			return st.Delivered
+		})()
+		if err := send(); err != nil {
+			return err
+		}
+		return f.await(n)
+	})
+	if err == nil {
+		b.judge(s, w)
+	}
+	return w, took, err
 }
 
-// crowd is several publishers that push to one server.
+// crowd is several publishers that push to one server, each when it has the
+// answer to the push before.
 type crowd struct {
-	target  netip.AddrPort
+	to      endpoint
 	members []*member
 	payload int
-}
-
-// member is one publisher's part: the tokens first, first+step and so on.
-type member struct {
-	first, step int
-	sent        []int // by token: pushes so far
-	random      *rand.Rand
+	each    int // pushes of a member
 }
 
 func (b *bench) newCrowd(s *server) *crowd {
-	c := &crowd{target: s.addr, payload: b.payload}
-	for i := range b.publishers {
-		share := (b.conns - i + b.publishers - 1) / b.publishers
-		c.members = append(c.members, &member{
-			first: i, step: b.publishers, sent: make([]int, share),
-			random: rand.New(rand.NewPCG(uint64(i), 1)), // the same tokens in every run
-		})
-	}
-	return c
+	return &crowd{to: s.endpoint, payload: b.payload, each: b.pushes / b.publishers, members: newMembers(b.conns, b.publishers)}
 }
 
-// send lets every member push n times and returns how long that took. The
-// connections are new each time: a server may close those that are idle while
-// it is another's turn.
-func (c *crowd) send(n int) (time.Duration, error) {
+// renew begins to count anew, for new clients.
+func (c *crowd) renew(conns int) { c.members = newMembers(conns, len(c.members)) }
+
+// send lets every member push and returns how long that took. The connections
+// are new each time: a server may close those that are idle while it is
+// another's turn.
+func (c *crowd) send() (time.Duration, error) {
 	began := time.Now()
 	results := make(chan error, len(c.members))
 	for _, m := range c.members {
-		go func() { results <- m.send(c.target, n, c.payload) }() // awaited below
+		go func() { results <- c.sendAs(m) }() // awaited below
 	}
 	var err error
 	for range c.members {
@@ -111,18 +116,43 @@ func (c *crowd) send(n int) (time.Duration, error) {
 	return time.Since(began), err
 }
 
-func (m *member) send(target netip.AddrPort, n, payload int) error {
-	p, err := dialPublisher(target, apiKey)
+func (c *crowd) sendAs(m *member) error {
+	p, err := dialPublisher(c.to)
 	if err != nil {
 		return err
 	}
 	defer p.close()
-	for range n {
-		i := m.random.IntN(len(m.sent))
-		m.sent[i]++
-		if err := p.push(m.first+i*m.step, m.sent[i], payload); err != nil {
+	for range c.each {
+		if err := p.push(m.next(), 0, c.payload); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// pushOpen is the open loop.
+func (b *bench) pushOpen() error {
+	b.report.run.Setup = fmt.Sprintf("%d connections, subjects of %d bytes, a round is %v of %s pushes a second over %d publishers",
+		b.conns, b.payload, b.time, plain(b.rate), b.publishers)
+	return b.together(b.contenders(""), func(servers []*server) error {
+		for round := range b.rounds {
+			b.note("round %d of %d", round+1, b.rounds)
+			var q quantiles
+			var cpu []reading
+			for _, s := range servers {
+				t := b.newTraffic(s, b.conns) // all are probes: there are no broadcasts
+				t.unicast(b.rate)
+				w, l, err := b.steady(s, t)
+				if err != nil {
+					return err
+				}
+				q.add(s.name, l.Unicast)
+				b.report.timed(s.name, "of a push", l.Unicast)
+				cpu = append(cpu, reading{s.name, w.each(int(t.singles()))})
+			}
+			q.enter(b, "push")
+			b.report.compare("CPU per push", "µs", lower, cpu)
+		}
+		return nil
+	})
 }

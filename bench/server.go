@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -16,24 +15,28 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// server is a program under test, or a floor, as a child process on a core of
-// its own.
+// server is a program under test, or what it is compared with: a child process
+// on a core of its own, or one that somebody else has started.
 type server struct {
-	cpuID  int // the core it may use; negative for any
-	name   string
+	process
+	endpoint
 	tame   bool
-	look   time.Duration
-	cmd    *exec.Cmd
-	addr   netip.AddrPort
+	cmd    *exec.Cmd      // nil if somebody else has started it
 	stdin  io.WriteCloser // commands to a floor
 	exited chan struct{}
 
-	mu  sync.Mutex
-	log []string // its last lines
+	logMu sync.Mutex
+	log   []string // its last lines
+}
+
+// endpoint is where a server is spoken to.
+type endpoint struct {
+	addr     netip.AddrPort
+	key      string
+	wsPath   string
+	pushPath string
 }
 
 // program says what to start.
@@ -58,7 +61,11 @@ var startLine = regexp.MustCompile(`http://[^\s"/]*:(\d+)`)
 
 // startServer runs the program and waits until it says where it listens.
 func startServer(p program) (*server, error) {
-	s := &server{cpuID: p.cpu, name: p.name, tame: p.tame, look: p.look, cmd: exec.Command(p.file, p.args...), exited: make(chan struct{})}
+	s := &server{
+		process:  process{name: p.name, cpuID: p.cpu, look: p.look},
+		endpoint: endpoint{key: apiKey, wsPath: wsPath, pushPath: pushPath},
+		tame:     p.tame, cmd: exec.Command(p.file, p.args...), exited: make(chan struct{}),
+	}
 	s.cmd.Dir = p.dir
 	s.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
 		name, _, _ := strings.Cut(v, "=")
@@ -84,6 +91,7 @@ func startServer(p program) (*server, error) {
 		_ = out.Close()
 		return nil, fmt.Errorf("start %s: %w", p.name, err)
 	}
+	s.pid = s.cmd.Process.Pid
 	port := make(chan int, 1)
 	go s.follow(out, port) // ends with the process; close(exited) tells
 	late := time.NewTimer(startWithin)
@@ -112,11 +120,11 @@ func (s *server) follow(out *os.File, port chan<- int) {
 	found := false
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		line := lines.Text()
-		s.mu.Lock()
+		s.logMu.Lock()
 		if s.log = append(s.log, line); len(s.log) > keptLines {
 			s.log = slices.Delete(s.log, 0, 1)
 		}
-		s.mu.Unlock()
+		s.logMu.Unlock()
 		if m := startLine.FindStringSubmatch(line); m != nil && !found {
 			found = true
 			n, _ := strconv.Atoi(m[1]) // digits only
@@ -128,13 +136,16 @@ func (s *server) follow(out *os.File, port chan<- int) {
 }
 
 func (s *server) lastLines() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.logMu.Lock()
+	defer s.logMu.Unlock()
 	return strings.Join(s.log, "\n")
 }
 
 // stop ends the process as an operator does, and wants exit code 0.
 func (s *server) stop() error {
+	if s.cmd == nil {
+		return nil // not ours
+	}
 	_ = s.stdin.Close()
 	if !s.tame {
 		_ = s.cmd.Process.Signal(syscall.SIGTERM) // one that has ended shows below
@@ -156,80 +167,4 @@ func (s *server) stop() error {
 func (s *server) kill() {
 	_ = s.cmd.Process.Kill()
 	<-s.exited
-}
-
-// cpu is the processor time that all threads of the process have used so far,
-// those that have ended too, to the nanosecond.
-func (s *server) cpu() (time.Duration, error) {
-	var t unix.Timespec
-	clock := int32(^s.cmd.Process.Pid<<3 | 2) // clock_getcpuclockid(3): the scheduler's clock
-	if err := unix.ClockGettime(clock, &t); err != nil {
-		return 0, fmt.Errorf("processor time of %s: %w; its last output:\n%s", s.name, err, s.lastLines())
-	}
-	return time.Duration(t.Nano()), nil
-}
-
-// clockTick is the unit of the times in /proc/PID/stat (USER_HZ).
-const clockTick = 10 * time.Millisecond
-
-// modes splits the processor time, in steps of clockTick.
-func (s *server) modes() (user, system time.Duration, err error) {
-	stat, err := os.ReadFile(s.proc("stat"))
-	if err != nil {
-		return 0, 0, err
-	}
-	// The name in parentheses may hold spaces. utime and stime are the 14th
-	// and the 15th field (proc_pid_stat(5)), the 12th and 13th behind it.
-	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if len(fields) < 13 {
-		return 0, 0, fmt.Errorf("%s: too few fields", s.proc("stat"))
-	}
-	u, err1 := strconv.ParseInt(string(fields[11]), 10, 64)
-	k, err2 := strconv.ParseInt(string(fields[12]), 10, 64)
-	return time.Duration(u) * clockTick, time.Duration(k) * clockTick, errors.Join(err1, err2)
-}
-
-// memory is what the process holds, in bytes.
-type memory struct {
-	rss, pss  int64
-	anonymous int64 // private, not of a file: heap, stacks and the runtime's own
-	peakRSS   int64
-}
-
-// memory walks the page tables (smaps_rollup), so that it is exact; the
-// counters of status lag behind by up to some hundred KiB on several cores.
-func (s *server) memory() (m memory, err error) {
-	err = errors.Join(
-		readKiB(s.proc("smaps_rollup"), map[string]*int64{"Rss:": &m.rss, "Pss:": &m.pss, "Anonymous:": &m.anonymous}),
-		readKiB(s.proc("status"), map[string]*int64{"VmHWM:": &m.peakRSS}))
-	return m, err
-}
-
-func (s *server) proc(file string) string {
-	return fmt.Sprintf("/proc/%d/%s", s.cmd.Process.Pid, file)
-}
-
-// readKiB reads lines such as "Rss:   1234 kB" into bytes.
-func readKiB(file string, into map[string]*int64) error {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	missing := len(into)
-	for line := range strings.Lines(string(text)) {
-		f := strings.Fields(line)
-		if len(f) < 2 || into[f[0]] == nil {
-			continue
-		}
-		n, err := strconv.ParseInt(f[1], 10, 64)
-		if err != nil {
-			return fmt.Errorf("%s: %w", file, err)
-		}
-		*into[f[0]] = n << 10
-		missing--
-	}
-	if missing != 0 {
-		return fmt.Errorf("%s: %d of the expected lines are not there", file, missing)
-	}
-	return nil
 }

@@ -1,269 +1,226 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"net/netip"
 	"os"
-	"sync/atomic"
-	"time"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
 // swarm is many WebSocket clients on one epoll and one goroutine: no
-// goroutine, no buffer and no timer a client. Client i has the token USER_i.
+// goroutine, no buffer and no timer a client.
 type swarm struct {
-	// Immutable after dialSwarm.
-	target  netip.AddrPort
-	dialing int // handshakes under way at once
+	// Immutable after startSwarm.
+	plan    plan
+	clock   clock
+	publish func(status)  // called by run whenever something changed
+	done    chan struct{} // closed when run has ended
 	epoll   int
-	halt    int // eventfd that ends run
+	bell    int // eventfd that wakes run for an order
+
+	mu     sync.Mutex
+	orders []order
 
 	// Owned by run until done is closed, then by whoever waited for it.
-	clients []client
-	byFD    []int32 // client by descriptor
-	dialed  int     // clients that have begun
-	open    int     // clients that have shaken hands
-	events  []unix.EpollEvent
-	buf     []byte // one receive buffer for all
-	request []byte
-	ledger  *ledger
-	reason  string // of the first connection that the server closed
-	failure error  // why run ended by itself
-
-	ready chan struct{} // closed once all clients are open
-	done  chan struct{} // closed when run has ended
-
-	delivered atomic.Int64
-	frameSize atomic.Int64 // bytes of the last text frame, with header
-	wanted    atomic.Int64 // what await waits for
-	reached   chan struct{}
+	clients  []client
+	byFD     []int32 // client by descriptor
+	todo     []int32 // clients to be connected
+	shaking  int     // handshakes under way
+	later    []retry // failed ones that try again, in the order of their time
+	status   status  // as of the last turn
+	told     status  // as last published
+	stalled  bool
+	churn    churn
+	ending   bool
+	events   []unix.EpollEvent
+	buf      []byte // one receive buffer for all
+	request  []byte
+	ledger   *ledger
+	lap      *latencies
+	failure  error // why run ended by itself
+	deadline int64 // for the handshakes under way
 }
 
 const (
-	// stuckAfter is how long nothing may come before what is missing is lost.
-	stuckAfter = 10 * time.Second
-
-	// sourceHosts is how many addresses of 127.0.0.0/8 the clients come from:
-	// each has a port range of its own.
-	sourceHosts = 64
-
-	// gather is how long the clients let events come together. The receiver of
-	// a message is woken at the sender's expense; on loopback the server would
-	// pay for our sleep with every single one.
-	gather = 200 * time.Microsecond
-
 	receiveBuffer = 64 << 10 // bytes
 	eventBatch    = 512
+
+	// stalledBuffer is the receive buffer of clients that stall, in bytes: the
+	// kernel must not take in for them what the server should feel.
+	stalledBuffer = 4 << 10
 )
 
-// dialSwarm opens n connections to the server, at most dialing at once, and
-// returns when all have shaken hands. subjectBytes is the size of the subjects
-// that will come. close must be called.
-func dialSwarm(target netip.AddrPort, n, dialing, subjectBytes int) (*swarm, error) {
+// startSwarm begins to open the connections. publish is called from its
+// goroutine. end must be called.
+func startSwarm(p plan, publish func(status)) (*swarm, error) {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	halt, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	s := &swarm{
-		target: target, dialing: dialing, epoll: fd, halt: halt,
-		clients: make([]client, n),
-		events:  make([]unix.EpollEvent, eventBatch),
-		buf:     make([]byte, receiveBuffer),
-		ledger:  newLedger(n, subjectBytes),
-		ready:   make(chan struct{}), done: make(chan struct{}), reached: make(chan struct{}, 1),
-	}
+	s := newSwarm(p, publish)
+	s.epoll, s.bell = fd, bell
 	for i := range s.clients {
 		s.clients[i].fd = -1
+		s.todo = append(s.todo, int32(i))
+		if p.Lives {
+			s.ledger.leave(i)
+		}
 	}
-	go s.run() // ends by failure or by close, which waits for it
-	stuck := time.NewTimer(stuckAfter + time.Duration(n)*time.Millisecond)
-	defer stuck.Stop()
-	select {
-	case <-s.ready:
-		return s, nil
-	case <-s.done: // close says why
-	case <-stuck.C:
-		err = errors.New("the handshakes do not come to an end")
-	}
-	_, failed := s.close(0)
-	if failed != nil {
-		err = failed
-	}
-	return nil, fmt.Errorf("connect %d clients to %v: %w", n, target, err)
+	s.status.Waiting = p.Count
+	go s.run() // ends by failure or by end, which waits for it
+	return s, nil
 }
 
-// await waits until the clients have got total messages. It gives up when
-// nothing has come for stuckAfter: the rest counts as lost.
-func (s *swarm) await(total int64) error {
-	s.wanted.Store(total)
-	tick := time.NewTicker(stuckAfter)
-	defer tick.Stop()
-	for before := int64(-1); ; {
-		got := s.delivered.Load()
-		if got >= total {
-			return nil
-		}
-		select {
-		case <-s.reached:
-		case <-s.done:
-			return s.failure
-		case <-tick.C:
-			if got == before {
-				return fmt.Errorf("%d of %d messages have not come", total-got, total)
-			}
-			before = got
-		}
+// newSwarm is a swarm without its descriptors.
+func newSwarm(p plan, publish func(status)) *swarm {
+	return &swarm{
+		plan: p, clock: newClock(), publish: publish, done: make(chan struct{}), stalled: p.Stalled,
+		clients: make([]client, p.Count),
+		events:  make([]unix.EpollEvent, eventBatch),
+		buf:     make([]byte, receiveBuffer),
+		ledger:  newLedger(p.First, p.Count, p.Payload),
+		lap:     newLatencies(),
 	}
 }
 
-// close drops all connections and returns the account of the messages, of
-// which so many were expected. An error is what ended the swarm before.
-func (s *swarm) close(expected int64) (tally, error) {
-	_, _ = unix.Write(s.halt, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // any number but 0 will do
+// obey hands an order to the swarm and does not wait for it.
+func (s *swarm) obey(o order) {
+	s.mu.Lock()
+	s.orders = append(s.orders, o)
+	s.mu.Unlock()
+	_, _ = unix.Write(s.bell, []byte{1, 0, 0, 0, 0, 0, 0, 0}) // any number but 0 will do
+}
+
+// end drops all connections and returns the account of the messages, of which
+// so many were expected.
+func (s *swarm) end(expected int64) result {
+	s.obey(order{Do: orderEnd})
 	<-s.done
 	for i := range s.clients {
 		s.clients[i].drop()
 	}
 	_ = unix.Close(s.epoll)
-	_ = unix.Close(s.halt)
-	return s.ledger.settle(expected), s.failure
+	_ = unix.Close(s.bell)
+	r := result{Tally: s.ledger.settle(expected)}
+	if s.plan.Lives {
+		r.Tally = s.ledger.settleLives()
+	}
+	if s.failure != nil {
+		r.Failure = s.failure.Error()
+	}
+	return r
 }
 
 // run is the swarm's goroutine.
 func (s *swarm) run() {
 	defer close(s.done)
-	if s.failure = watch(s.epoll, s.halt, unix.EPOLLIN); s.failure != nil {
+	if s.plan.Background {
+		defer giveWay()()
+	}
+	if s.failure = watch(s.epoll, s.bell, unix.EPOLLIN); s.failure != nil {
 		return
 	}
-	if s.failure = s.dial(); s.failure != nil {
-		return
-	}
-	for {
-		n, err := unix.EpollWait(s.epoll, s.events, -1)
+	for !s.ending {
+		n, err := unix.EpollWait(s.epoll, s.events, s.turn())
 		if err != nil && err != unix.EINTR {
 			s.failure = os.NewSyscallError("epoll_wait", err)
 			return
 		}
 		for _, ev := range s.events[:max(n, 0)] {
-			if int(ev.Fd) == s.halt {
+			if int(ev.Fd) == s.bell {
+				s.obeyAll()
+				continue
+			}
+			i := int(s.byFD[ev.Fd])
+			if s.failure = s.serve(i, ev.Events); s.failure != nil {
 				return
 			}
-			if s.failure = s.serve(int(s.byFD[ev.Fd]), ev.Events); s.failure != nil {
-				return
-			}
 		}
-		if s.failure = s.dial(); s.failure != nil {
-			return
-		}
-		got := s.ledger.tally.Delivered
-		s.delivered.Store(got)
-		if got >= s.wanted.Load() {
-			select {
-			case s.reached <- struct{}{}:
-			default:
-			}
-		}
-		if n < len(s.events) {
-			pause := unix.NsecToTimespec(gather.Nanoseconds())
+		if s.plan.Gather > 0 && n < len(s.events) {
+			pause := unix.NsecToTimespec(s.plan.Gather.Nanoseconds())
+			s.tell()
 			_ = unix.Nanosleep(&pause, nil) // a signal may cut it short
 		}
+		if s.failure != nil {
+			return
+		}
 	}
 }
 
-// dial begins as many connections as may be under way.
-func (s *swarm) dial() error {
-	for s.dialed < len(s.clients) && s.dialed-s.open < s.dialing {
-		if err := s.connect(s.dialed); err != nil {
-			return s.explain(err)
-		}
-		s.dialed++
+// turn does what time asks for and says how long run may wait, in
+// milliseconds.
+func (s *swarm) turn() (wait int) {
+	wait = -1
+	if s.churn.rate > 0 {
+		wait = churnStep
+		s.replace()
 	}
-	return nil
+	if s.plan.Tolerant && s.shaking+len(s.later) > 0 {
+		if wait < 0 {
+			wait = retryStep
+		}
+		s.again()
+		s.expire()
+	}
+	if s.failure = s.dial(); s.failure != nil {
+		s.ending = true
+	}
+	s.tell()
+	if s.ending {
+		return 0
+	}
+	return wait
 }
 
-// connect begins the i-th client's connection.
-func (s *swarm) connect(i int) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
-	if err != nil {
-		return os.NewSyscallError("socket", err)
+// tell publishes what has changed.
+func (s *swarm) tell() {
+	s.status.Delivered = s.ledger.tally.Delivered
+	s.status.Waiting = len(s.todo) + s.shaking + len(s.later)
+	if s.status == s.told {
+		return
 	}
-	s.clients[i].fd = int32(fd)
-	for len(s.byFD) <= fd {
-		s.byFD = append(s.byFD, -1)
-	}
-	s.byFD[fd] = int32(i)
-	// The port is chosen by connect, which knows the other end: each source
-	// address has all ports once for every server.
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
-		return os.NewSyscallError("setsockopt", err)
-	}
-	source := unix.SockaddrInet4{Addr: [4]byte{127, 1, byte(i % sourceHosts), 1}}
-	if err := unix.Bind(fd, &source); err != nil {
-		return os.NewSyscallError("bind", err)
-	}
-	target := unix.SockaddrInet4{Addr: s.target.Addr().As4(), Port: int(s.target.Port())}
-	if err := unix.Connect(fd, &target); err != nil && err != unix.EINPROGRESS {
-		return os.NewSyscallError("connect", err)
-	}
-	return watch(s.epoll, fd, unix.EPOLLIN|unix.EPOLLOUT|unix.EPOLLRDHUP|unix.EPOLLET)
+	s.publish(s.status)
+	s.status.Lap = nil
+	s.told = s.status
 }
 
-// explain says what a user can do about an error of connect.
-func (s *swarm) explain(err error) error {
-	switch {
-	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
-		return fmt.Errorf("%w: out of open files with %d connections; raise the limit (ulimit -n) or ask for fewer", err, s.dialed)
-	case errors.Is(err, unix.EADDRNOTAVAIL):
-		return fmt.Errorf("%w: out of ports with %d connections; widen net.ipv4.ip_local_port_range, or wait a minute for those in TIME_WAIT", err, s.dialed)
-	case errors.Is(err, unix.ECONNREFUSED):
-		return fmt.Errorf("%w: nobody listens there (any more)", err)
-	}
-	return err
-}
-
-// serve handles the readiness of one client.
-func (s *swarm) serve(i int, events uint32) error {
-	c := &s.clients[i]
-	if c.state == clientConnecting {
-		if code, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR); err != nil || code != 0 {
-			return s.explain(os.NewSyscallError("connect", unix.Errno(code)))
-		}
-		if events&unix.EPOLLOUT == 0 {
-			return nil
-		}
-		c.state = clientHandshaking
-		s.request = handshakeRequest(s.request[:0], s.target.String(), i)
-		if n, errno := send(int(c.fd), s.request); errno != 0 || n < len(s.request) {
-			return fmt.Errorf("send the handshake: %d bytes of %d: %w", n, len(s.request), errno)
-		}
-	}
-	for c.state != clientClosed {
-		n, errno := receive(int(c.fd), s.buf)
-		if errno == unix.EAGAIN {
-			return nil
-		}
-		if errno != 0 || n == 0 {
-			if c.state != clientOpen {
-				return errors.New("the server ended a connection in the handshake")
+func (s *swarm) obeyAll() {
+	var rung [8]byte
+	_, _ = unix.Read(s.bell, rung[:])
+	s.mu.Lock()
+	orders := s.orders
+	s.orders = nil
+	s.mu.Unlock()
+	for _, o := range orders {
+		switch o.Do {
+		case orderEnd:
+			s.ending = true
+		case orderStorm:
+			for i := range s.clients {
+				s.leave(i)
 			}
-			s.ended(c, "the end of the stream")
-			return nil
+		case orderChurn:
+			s.churn = churn{rate: o.Rate, began: s.clock.now(), next: s.churn.next}
+		case orderResume:
+			s.stalled = false
+			for i := range s.clients {
+				if s.clients[i].state == clientOpen {
+					if err := s.serve(i, 0); err != nil {
+						s.failure, s.ending = err, true
+					}
+				}
+			}
+		case orderLap:
+			s.status.Lap, s.lap = s.lap, newLatencies()
 		}
-		if err := s.take(i, s.buf[:n]); err != nil {
-			return err
-		}
-		if n < len(s.buf) && events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) == 0 {
-			return nil
-		}
+		s.status.Obeyed++
+		s.tell()
 	}
-	return nil
 }
 
 // take handles the bytes that have come for a client.
@@ -280,14 +237,12 @@ func (s *swarm) take(i int, data []byte) error {
 			c.part = append([]byte(nil), data...)
 			return nil
 		case err != nil:
-			return err
+			return s.refused(i, err)
 		}
 		data = data[n:]
-		c.state = clientOpen
-		if s.open++; s.open == len(s.clients) {
-			close(s.ready)
-		}
+		s.opened(c)
 	}
+	now := int64(0) // read once for all that came together
 	for len(data) > 0 {
 		f, err := readFrame(data)
 		if err == errPartial {
@@ -300,12 +255,17 @@ func (s *swarm) take(i int, data []byte) error {
 		data = data[f.size:]
 		switch f.op {
 		case opText:
-			s.frameSize.Store(int64(f.size))
-			s.ledger.take(i, f.payload)
+			s.status.Frame = f.size
+			if m, ok := s.ledger.take(i, f.payload); ok && m.at > 0 {
+				if now == 0 {
+					now = s.clock.now()
+				}
+				s.time(m, now)
+			}
 		case opPing:
 			c.pong(f.payload)
 		case opClose:
-			s.ended(c, closeReason(f.payload))
+			s.ended(i, closeReason(f.payload))
 			return nil
 		}
 	}
@@ -313,11 +273,38 @@ func (s *swarm) take(i int, data []byte) error {
 	return nil
 }
 
+// time enters how late a message is.
+func (s *swarm) time(m message, now int64) {
+	if now < m.at {
+		s.lap.Early++
+	}
+	if m.to == everyone {
+		s.lap.Broadcast.record(now - m.at)
+		return
+	}
+	s.lap.Unicast.record(now - m.at)
+}
+
 // ended counts a connection that the server has closed.
-func (s *swarm) ended(c *client, reason string) {
-	if s.reason == "" {
-		s.reason = reason
+func (s *swarm) ended(i int, reason string) {
+	c := &s.clients[i]
+	if s.status.Reason == "" {
+		s.status.Reason = reason
+	}
+	s.release(c)
+	s.status.Open--
+	if s.plan.Stalled {
+		s.status.Dismissed++
+		return
 	}
 	s.ledger.tally.Closed++
+}
+
+// release closes a client's socket and forgets its descriptor, which another
+// may get.
+func (s *swarm) release(c *client) {
+	if c.fd >= 0 {
+		s.byFD[c.fd] = -1
+	}
 	c.drop()
 }

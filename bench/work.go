@@ -2,10 +2,13 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -18,7 +21,10 @@ const (
 // quiet waits until the process has done nothing and kept its size for some
 // looks in a row, and returns the processor time up to the first of them: what
 // it uses while we look does not count as work.
-func (s *server) quiet() (worked time.Duration, err error) {
+func (s *process) quiet() (worked time.Duration, err error) {
+	if !s.known() {
+		return 0, nil
+	}
 	deadline := time.Now().Add(quietWithin)
 	worked, err = s.cpu()
 	if err != nil {
@@ -51,10 +57,13 @@ type work struct {
 	cpu          time.Duration // to the nanosecond
 	user, system time.Duration // in steps of clockTick
 	others       float64       // percent of the core's time that other programs took; 0 if the core is not known
+	took         time.Duration // until the clients had everything
+	busy         float64       // percent of a core that the server used meanwhile
+	clients      float64       // percent of a core that the clients and publishers used meanwhile
 }
 
 // measure takes the processor time of what the server does from rest to rest.
-func (s *server) measure(do func() error) (w work, err error) {
+func (s *process) measure(do func() error) (w work, err error) {
 	if _, err = s.quiet(); err != nil {
 		return w, err
 	}
@@ -66,7 +75,7 @@ func (s *server) measure(do func() error) (w work, err error) {
 	if err != nil {
 		return w, err
 	}
-	began, busy := time.Now(), s.coreBusy()
+	began, busy, mine := time.Now(), s.coreBusy(), ownCPU()
 	if err = do(); err != nil {
 		return w, err
 	}
@@ -74,10 +83,15 @@ func (s *server) measure(do func() error) (w work, err error) {
 	if err != nil {
 		return w, err
 	}
-	took := time.Since(began)
+	w.took = time.Since(began)
 	busy = s.coreBusy() - busy
 	if s.cpuID >= 0 {
-		w.others = 100 * max(0, (busy-(during-before)).Seconds()) / took.Seconds()
+		w.others = 100 * max(0, (busy-(during-before)).Seconds()) / w.took.Seconds()
+	}
+	w.busy = 100 * (during - before).Seconds() / w.took.Seconds()
+	w.clients = 100 * (ownCPU() - mine).Seconds() / w.took.Seconds()
+	if _, err := s.usage(); err != nil {
+		return w, err
 	}
 	after, err := s.quiet()
 	if err != nil {
@@ -89,8 +103,14 @@ func (s *server) measure(do func() error) (w work, err error) {
 	return w, err
 }
 
-// each is the processor time for one of n things, in microseconds.
-func (w work) each(n int) float64 { return float64(w.cpu.Nanoseconds()) / 1e3 / float64(n) }
+// each is the processor time for one of n things, in microseconds; NaN if the
+// process is not known.
+func (w work) each(n int) float64 {
+	if w.cpu == 0 {
+		return math.NaN()
+	}
+	return float64(w.cpu.Nanoseconds()) / 1e3 / float64(n)
+}
 
 // kernel is the part of the time that was spent in the kernel, in percent.
 func (w work) kernel() float64 {
@@ -99,7 +119,7 @@ func (w work) kernel() float64 {
 
 // coreBusy is the time that the server's core has not been idle, in steps of
 // clockTick; 0 if the server has no core of its own.
-func (s *server) coreBusy() (busy time.Duration) {
+func (s *process) coreBusy() (busy time.Duration) {
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return 0 // a hint to the reader, no figure depends on it
@@ -117,4 +137,14 @@ func (s *server) coreBusy() (busy time.Duration) {
 		}
 	}
 	return busy
+}
+
+// ownCPU is the processor time of this process. Workers are not in it before
+// they have ended.
+func ownCPU() time.Duration {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0 // a hint to the reader, no figure depends on it
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
