@@ -9,17 +9,29 @@ import (
 )
 
 // beginHandshake starts the one deadline that a new connection has for its
-// request head, and drops the oldest head under way if there are too many.
+// request head.
 func (l *loop) beginHandshake(c *Conn) {
 	l.pending++
 	l.handshakes.push(timed{c, l.eng.now() + l.eng.opts.HandshakeTimeout.Milliseconds()})
 	l.arm()
 	l.skipFinished()
-	if l.pending > l.eng.handshakesPerLoop() {
-		if x, ok := l.handshakes.front(); ok {
-			x.c.end(CloseHandshakeDropped)
-			l.endHandshake()
+}
+
+// handshakeGrace is how long, in milliseconds, a handshake under way need not
+// make room for others: when everybody comes back at once there are many, and
+// none of them is slow.
+const handshakeGrace = 1000
+
+// makeRoom drops the oldest handshakes under way while there are too many.
+func (l *loop) makeRoom(now int64) {
+	timeout := l.eng.opts.HandshakeTimeout.Milliseconds()
+	for l.pending > l.eng.handshakesPerLoop() {
+		x, ok := l.handshakes.front()
+		if began := x.deadline - timeout; !ok || now-began < handshakeGrace {
+			return
 		}
+		x.c.end(CloseHandshakeDropped)
+		l.endHandshake()
 	}
 }
 

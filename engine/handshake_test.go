@@ -131,6 +131,32 @@ func TestTooManyHandshakesDropTheOldest(t *testing.T) {
 	}
 }
 
+// When everybody comes back at once, more handshakes are under way than usual:
+// only those that take their time make room.
+func TestHandshakesMakeRoomOnlyWhenSlow(t *testing.T) {
+	e := withoutSockets(1)
+	e.opts.MaxHandshakes, e.opts.HandshakeTimeout = 2, 5*time.Second
+	l := e.loops[0]
+	var all []*Conn
+	for i := range 5 { // begun at 0, 100 ... 400 ms
+		c := &Conn{loop: l}
+		all = append(all, c)
+		l.pending++
+		l.handshakes.push(timed{c, 5000 + int64(i)*100})
+	}
+	for _, step := range []struct {
+		now     int64
+		dropped int
+	}{{999, 0}, {1000, 1}, {1150, 2}, {1199, 2}, {9999, 3}} {
+		l.makeRoom(step.now)
+		for i, c := range all {
+			if dropped := c.reason == CloseHandshakeDropped; dropped != (i < step.dropped) {
+				t.Errorf("at %d ms: handshake %d dropped: %v", step.now, i, dropped)
+			}
+		}
+	}
+}
+
 // A handler that panics at the door must not use up the room for handshakes.
 func TestPanicInAHandshake(t *testing.T) {
 	s := serve(t, scripted{open: func(r *Request) (string, error) {

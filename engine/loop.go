@@ -202,6 +202,7 @@ func (l *loop) tick(ev readiness) {
 	_, _ = unix.Read(l.timerFD, ticks[:])
 	now := l.eng.now()
 	l.expireHandshakes(now)
+	l.makeRoom(now)
 	l.expireLingers(now)
 	stalled := l.stalls.len()
 	if timeout := l.eng.opts.WriteTimeout.Milliseconds(); stalled > 0 && now >= l.stallScan {

@@ -17,7 +17,7 @@ type Options struct {
 	Shards int // token shards, each one lock and one outbound worker
 
 	MaxConns      int // open WebSocket connections; past it 503
-	MaxHandshakes int // handshakes under way; past it the oldest is dropped
+	MaxHandshakes int // handshakes under way; past it the oldest are dropped, once they take over a second
 	MaxHTTPConns  int // connections handed to HTTP and not yet closed; past it 503
 
 	// HTTPBusy is the whole HTTP answer to a client that cannot be handed to

@@ -52,7 +52,7 @@ func settings() []setting {
 		{key: "max_connections", env: "RELAY_MAX_CONNECTIONS", kind: kindCount, min: 1, max: maxCount, zero: "what the open-file limit allows",
 			field: func(c *Config) any { return &c.MaxConnections }, help: "open WebSockets; past it 503"},
 		{key: "max_handshakes", env: "RELAY_MAX_HANDSHAKES", kind: kindCount, min: 1, max: maxCount,
-			field: func(c *Config) any { return &c.MaxHandshakes }, help: "handshakes under way; past it the oldest is dropped"},
+			field: func(c *Config) any { return &c.MaxHandshakes }, help: "handshakes under way; past it those that take over a second are dropped"},
 		{key: "max_push_bytes", env: "RELAY_MAX_PUSH_BYTES", kind: kindBytes, min: 1, max: maxMessage,
 			field: func(c *Config) any { return &c.MaxPushBytes }, help: "body of one push; past it 413"},
 		{key: "max_message_bytes", env: "RELAY_MAX_MESSAGE_BYTES", kind: kindBytes, min: 1, max: maxMessage,
