@@ -16,32 +16,51 @@ const (
 	// which can be nearly as long as a body.
 	keptAnswer = 4 << 10
 
+	// The parts of an answer of success around its data.
+	answerHead = `{"code":0,"msg":"ok","data":`
+	answerEnd  = `}`
+
 	// unmatched is the count of a push that is resolved later.
 	unmatched = -1
 )
 
 // appendAccepted appends the answer to an accepted push. matched is how many
-// connections it goes to, unmatched if that is not known yet.
+// connections it goes to, if it does not wait.
 func appendAccepted(dst []byte, p *push, matched int) []byte {
-	dst = append(dst, `{"code":0,"msg":"ok","data":{"event_name":`...)
+	dst = append(dst, answerHead+`{"event_name":`...)
 	dst = append(dst, p.event...)
 	dst = append(dst, `,"delay_seconds":`...)
 	dst = strconv.AppendInt(dst, p.delay, 10)
 	dst = append(dst, `,"target_user_id":`...)
 	dst = appendQuoted(dst, p.user)
 	dst = append(dst, `,"broadcast":`...)
-	dst = strconv.AppendBool(dst, p.user == "")
+	dst = strconv.AppendBool(dst, p.forEveryone())
 	dst = append(dst, `,"parsed_user_raw":`...)
 	if p.token == nil {
 		dst = append(dst, envelopeNull...)
 	} else {
 		dst = append(dst, p.token...)
 	}
-	if matched != unmatched {
-		dst = append(dst, `,"matched":`...)
-		dst = strconv.AppendInt(dst, int64(matched), 10)
+	dst = append(dst, `,"id":"`...)
+	dst = append(dst, p.idText...)
+	dst = append(dst, '"')
+	dst = appendFate(dst, p.due, matched)
+	if p.tokens != nil {
+		dst = append(dst, `,"targets":`...)
+		dst = strconv.AppendInt(dst, int64(len(p.tokens)), 10)
 	}
-	return append(dst, `}}`...)
+	return append(dst, `}`+answerEnd...)
+}
+
+// appendFate appends when a push goes out, if it waits, else how many
+// connections it goes to.
+func appendFate(dst []byte, due int64, matched int) []byte {
+	if due != noTime {
+		dst = append(dst, `,"deliver_at":`...)
+		return strconv.AppendInt(dst, due, 10)
+	}
+	dst = append(dst, `,"matched":`...)
+	return strconv.AppendInt(dst, int64(matched), 10)
 }
 
 // answerJSON sets the answer to body, which may be changed afterwards.
@@ -68,7 +87,12 @@ func refuse(ctx *fasthttp.RequestCtx, r *refusal) {
 
 // refusalBody is the body of every refusal.
 func refusalBody(msg string) []byte {
-	return append(appendQuoted([]byte(`{"code":-1,"msg":`), msg), '}')
+	return appendRefusal(nil, msg)
+}
+
+func appendRefusal(dst []byte, msg string) []byte {
+	dst = append(dst, `{"code":-1,"msg":`...)
+	return append(appendQuoted(dst, msg), '}')
 }
 
 // closeLingering ends the connection behind the answer, in a way that lets the

@@ -12,6 +12,8 @@ const (
 	envelopeSubject = `,"data":{"subject":`
 	envelopeTime    = `,"ts":`
 	envelopeToken   = `,"token":`
+	envelopeID      = `,"id":"`
+	envelopeQuote   = `"`
 	envelopeEnd     = `}}`
 	envelopeNull    = `null`
 )
@@ -42,6 +44,9 @@ func encode(p *push, ms int64) (f engine.Frame, stamp int) {
 		len(envelopeSubject) + len(p.subject) +
 		len(envelopeTime) + stampDigits +
 		len(envelopeToken) + token + len(envelopeEnd)
+	if p.includeID {
+		size += len(envelopeID) + idLength + len(envelopeQuote)
+	}
 
 	buf := make([]byte, engine.FrameHeadroom, size)
 	buf = append(buf, envelopeEvent...)
@@ -56,6 +61,11 @@ func encode(p *push, ms int64) (f engine.Frame, stamp int) {
 		buf = append(buf, envelopeNull...)
 	} else {
 		buf = append(buf, p.token...)
+	}
+	if p.includeID {
+		buf = append(buf, envelopeID...)
+		buf = append(buf, p.idText...)
+		buf = append(buf, envelopeQuote...)
 	}
 	buf = append(buf, envelopeEnd...)
 	return engine.TextFrame(buf), stamp

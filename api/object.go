@@ -26,7 +26,12 @@ var (
 // literal, and misses control characters in front of an escape. What members
 // lets through is free of all four.
 func readObject(b []byte, names []string, values [][]byte) error {
-	if err := members(b, names, values); err != nil {
+	return readObjectWithin(b, maxDepth, names, values)
+}
+
+// readObjectWithin is readObject with another bound of the nesting.
+func readObjectWithin(b []byte, most int, names []string, values [][]byte) error {
+	if err := membersWithin(b, most, names, values); err != nil {
 		return err
 	}
 	if fastjson.ValidateBytes(b) != nil {
@@ -38,6 +43,10 @@ func readObject(b []byte, names []string, values [][]byte) error {
 // members is readObject without the grammar: one flat pass that checks depth,
 // strings and literals. Its values mean something only if b is valid JSON.
 func members(b []byte, names []string, values [][]byte) error {
+	return membersWithin(b, maxDepth, names, values)
+}
+
+func membersWithin(b []byte, most int, names []string, values [][]byte) error {
 	i := 0
 	for i < len(b) && isSpace(b[i]) {
 		i++
@@ -66,7 +75,7 @@ func members(b []byte, names []string, values [][]byte) error {
 			i = end
 			continue
 		case '{', '[':
-			if depth++; depth > maxDepth {
+			if depth++; depth > most {
 				return errTooDeep
 			}
 		case ':':

@@ -20,7 +20,8 @@ const (
 )
 
 // Options are the settings of Clients and Server. DefaultOptions gives the
-// whole set; every field must be set.
+// whole set; every field must be
+// set, if its comment does not say what its absence means.
 type Options struct {
 	WSPath   string // path of the WebSocket handshake, with its leading slash
 	PushPath string // path of the push, with its leading slash
@@ -28,6 +29,19 @@ type Options struct {
 
 	MaxPushBytes int           // body of one push; past it 413
 	MaxDelay     time.Duration // longest delay_seconds; past it 400
+
+	// RequireExplicitBroadcast refuses with 400 a push that names nobody and
+	// does not say "broadcast": true.
+	RequireExplicitBroadcast bool
+
+	// Window is how long an Idempotency-Key is remembered, in memory of at
+	// most MaxIdempotencyBytes; past that a push that has one gets 503.
+	Window              time.Duration
+	MaxIdempotencyBytes int64
+
+	// Secret is what ids of pushes are made with: with the same one, a server
+	// knows the ids of another again. None is a random one.
+	Secret []byte
 
 	// AllowedOrigins are the web pages that may connect, as a browser names
 	// them in the Origin header: "https://example.com", a port only where it
@@ -58,8 +72,11 @@ func DefaultOptions() Options {
 		APIKey:       "U2FsdGVkX18ucQzBA+ozhc3ySrVZ",
 		MaxPushBytes: 1 << 20,
 		MaxDelay:     365 * 24 * time.Hour,
-		ReadTimeout:  10 * time.Second,
-		WriteTimeout: 10 * time.Second,
+		Window:       5 * time.Minute,
+		// Room for a quarter of a million keys.
+		MaxIdempotencyBytes: 64 << 20,
+		ReadTimeout:         10 * time.Second,
+		WriteTimeout:        10 * time.Second,
 		// Longer than the 60 to 90 seconds after which common HTTP clients
 		// and proxies give up an idle connection themselves: who closes
 		// second never loses a request to the other's close.

@@ -38,7 +38,8 @@ func BenchmarkPushToQueue(b *testing.B) {
 		defer close(read)
 		_, _ = io.Copy(io.Discard, c)
 	}()
-	s := &Server{pusher: e}
+	s := NewServer(DefaultOptions(), e)
+	j := &job{}
 	body := benchBodies()["plain"]
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
@@ -47,9 +48,16 @@ func BenchmarkPushToQueue(b *testing.B) {
 		if refused != nil {
 			b.Fatal(refused)
 		}
-		if n, err := s.deliver(&p, time.Now()); n != 1 || err != nil {
+		now := time.Now()
+		if refused := p.settle(now, &s.opts); refused != nil {
+			b.Fatal(refused)
+		}
+		j.ids = s.name(&p, now, j.ids[:0])
+		n, err := s.deliver(&p, now, nil)
+		if n != 1 || err != nil {
 			b.Fatal(n, err)
 		}
+		j.answer = appendAccepted(j.answer[:0], &p, n)
 	}
 	if err := e.Shutdown(context.Background()); err != nil {
 		b.Error(err)

@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"strconv"
+	"syscall"
 
 	"gorelay/engine"
 
@@ -23,6 +24,9 @@ func (r *refusal) Error() string { return r.msg }
 // a backlog and a restart are short.
 const retryAfter = "1"
 
+// Why delayed pushes cannot be stored.
+const unstored = "cannot store delayed pushes: "
+
 // Refusals that are the same for every request.
 var (
 	refusedKey        = &refusal{status: fasthttp.StatusUnauthorized, msg: "invalid api key"}
@@ -36,7 +40,20 @@ var (
 	refusedStopping   = &refusal{status: fasthttp.StatusServiceUnavailable, retry: true, msg: "relay is stopping: send the push again later"}
 	refusedSaturated  = &refusal{status: fasthttp.StatusServiceUnavailable, retry: true, msg: "relay is saturated: send the push again later"}
 	refusedDelayed    = &refusal{status: fasthttp.StatusServiceUnavailable, retry: true, msg: "too many delayed pushes are waiting: send the push again later"}
+	refusedID         = &refusal{status: fasthttp.StatusNotFound, msg: "unknown id: this relay gave out no such id"}
+	refusedCancelled  = &refusal{status: fasthttp.StatusNotFound, msg: "this push is not scheduled: it was cancelled"}
+	refusedFired      = &refusal{status: fasthttp.StatusNotFound, msg: "this push is not scheduled: it has fired"}
+	refusedTooLate    = &refusal{status: fasthttp.StatusConflict, msg: "this push cannot be cancelled: it has fired"}
+	refusedReused     = &refusal{status: fasthttp.StatusConflict, msg: "this Idempotency-Key was used for another request: choose a new one"}
+	refusedPromise    = &refusal{status: fasthttp.StatusServiceUnavailable, retry: true, msg: "too many Idempotency-Keys are remembered: send the push again later"}
 	refusedInternal   = &refusal{status: fasthttp.StatusInternalServerError, msg: "internal error"}
+	refusedDiskFull   = &refusal{status: fasthttp.StatusServiceUnavailable, retry: true, msg: unstored + "the disk is full"}
+	refusedReadOnly   = &refusal{status: fasthttp.StatusServiceUnavailable, retry: true, msg: unstored + "the disk is read-only"}
+	refusedDisk       = &refusal{status: fasthttp.StatusServiceUnavailable, retry: true, msg: unstored + "the disk fails"}
+	refusedUnread     = &refusal{status: fasthttp.StatusServiceUnavailable, retry: true, msg: "cannot read delayed pushes: the disk fails"}
+
+	refusedItem           = badField("invalid json: an item must be an object")
+	refusedIdempotencyKey = badField("Idempotency-Key must be given once, as 1 to " + strconv.Itoa(maxIdempotencyKey) + " visible ASCII characters")
 )
 
 // refusalOf is the one place that turns an error of the engine into an answer.
@@ -48,8 +65,29 @@ func refusalOf(err error) *refusal {
 		return refusedDelayed
 	case errors.Is(err, engine.ErrStopping):
 		return refusedStopping
+	case errors.Is(err, engine.ErrUnstored):
+		return refusalOfDisk(err)
 	}
 	return refusedInternal
+}
+
+// refusalOfLook is refusalOf for an error of looking at what waits.
+func refusalOfLook(err error) *refusal {
+	if errors.Is(err, engine.ErrUnstored) {
+		return refusedUnread
+	}
+	return refusalOf(err)
+}
+
+// refusalOfDisk says why nothing could be stored.
+func refusalOfDisk(err error) *refusal {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
+		return refusedDiskFull
+	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EACCES):
+		return refusedReadOnly
+	}
+	return refusedDisk
 }
 
 // badField refuses a push for one of its fields.

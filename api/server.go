@@ -19,56 +19,106 @@ import (
 // ErrClosed is the error of Serve after Shutdown.
 var ErrClosed = errors.New("api: server closed")
 
-// healthPath is where a load balancer asks.
-const healthPath = "/health"
-
-// Pusher is where a Server delivers. *engine.Engine is one.
+// Pusher is where a Server delivers. *engine.Engine is one. Nothing of a push
+// is delivered, now or later, when an error is returned.
 type Pusher interface {
-	// Send queues f for the connections that are open under token now.
-	Send(token string, f engine.Frame) (matched int, err error)
-	// Broadcast queues f for all open connections.
-	Broadcast(f engine.Frame) (matched int, err error)
-	// Schedule queues f at due, for whoever is open under token then, ""
-	// being everyone. stamp is the place in the payload of the 13 digits of
-	// the time.
-	Schedule(due time.Time, token string, f engine.Frame, stamp int) error
+	Sender
+	Scheduler
+	Doorkeeper
 }
 
-// Server is the HTTP side of the relay: pushes, health, and errors for all
-// else. Its methods are safe for concurrent use.
-type Server struct {
-	opts    Options
-	key     apiKey
-	pusher  Pusher
-	adopter Adopter // nil if the pusher is none: a handshake is then not found
-	http    *fasthttp.Server
-	jobs    sync.Pool // of *job
+// Sender delivers at once. matched is how many connections a frame was queued
+// for.
+type Sender interface {
+	// NewKey returns a number that names a push, larger than those before and
+	// below 1<<52.
+	NewKey() uint64
+	// Send queues f for the connections that are open under token now.
+	Send(token string, f engine.Frame) (matched int, err error)
+	// Multicast queues f for the connections that are open under any of the
+	// tokens, which are distinct.
+	Multicast(tokens []string, f engine.Frame) (matched int, err error)
+	// Broadcast queues f for all open connections.
+	Broadcast(f engine.Frame) (matched int, err error)
+}
 
-	stopping atomic.Bool
-	accepted atomic.Uint64
-	refused  atomic.Uint64
-	panics   atomic.Uint64
+// Scheduler delivers later.
+type Scheduler interface {
+	// Schedule lets the batch wait, all of it or nothing. What it keeps on
+	// disk, with the receipt, is safe there when it returns.
+	Schedule(batch []engine.Delayed, receipt []byte) error
+	// Cancel takes a push back, or returns engine.ErrNotWaiting.
+	Cancel(key uint64) error
+	// Cancelled reports whether the push was taken back.
+	Cancelled(key uint64) bool
+	// Waiting returns a push that waits, without its frame, or
+	// engine.ErrNotWaiting.
+	Waiting(key uint64) (engine.Delayed, error)
+	// ListWaiting returns pushes that wait, without their frames, in the order
+	// they are due: those behind the place, for token, "" being all of them. A
+	// zero next says that none follow.
+	ListWaiting(token string, after engine.Place, limit int) (page []engine.Delayed, next engine.Place, err error)
+}
+
+// Doorkeeper knows who is there.
+type Doorkeeper interface {
+	// Online is how many connections are open under token.
+	Online(token string) int
+	// Disconnect closes them and returns how many. What was queued for them
+	// goes out first.
+	Disconnect(token string, code uint16, reason string) int
+}
+
+// Server is the HTTP side of the relay: pushes and what there is to ask about
+// them, health, and errors for all else. Its methods are safe for concurrent use.
+type Server struct {
+	opts     Options
+	key      apiKey
+	ids      *idMint
+	pusher   Pusher
+	adopter  Adopter // nil if the pusher is none: a handshake is then not found
+	http     *fasthttp.Server
+	jobs     sync.Pool // of *job
+	promises *promises
+
+	stopping     atomic.Bool
+	accepted     atomic.Uint64
+	refused      atomic.Uint64
+	replayed     atomic.Uint64
+	panics       atomic.Uint64
+	lostReceipts atomic.Uint64
 
 	mu        sync.Mutex
 	listeners []*listener
 }
 
-// job is the memory that a push needs while it is handled.
+// job is a request to a route, and the memory that it needs while it is
+// handled.
 type job struct {
-	body   []byte
-	answer []byte
+	ctx   *fasthttp.RequestCtx
+	query []byte // of the target, undecoded
+	id    []byte // the last part of the path, on the route that has one
+
+	body   []byte // see readBody
+	ids    []byte // texts of the ids of its pushes
+	answer []byte // whole
 }
 
 // Stats are counts since the start of a Server.
 type Stats struct {
-	Accepted uint64 // pushes answered with 200
-	Refused  uint64 // requests answered with an error status, panics apart
-	Panics   uint64 // requests answered with 500 because a handler panicked
+	Accepted     uint64 // pushes that were accepted, those of batches one by one
+	Refused      uint64 // requests answered with an error status, panics apart, and refused pushes of other batches
+	Replayed     uint64 // requests answered as the same one before
+	Panics       uint64 // requests answered with 500 because a handler panicked
+	LostReceipts uint64 // given to RestoreReceipt and not taken up
 }
 
 // NewServer returns a server that delivers to p. It does not listen yet.
 func NewServer(o Options, p Pusher) *Server {
-	s := &Server{opts: o, key: newAPIKey(o.APIKey), pusher: p}
+	s := &Server{
+		opts: o, key: newAPIKey(o.APIKey), ids: newIDMint(o.Secret),
+		pusher: p, promises: newPromises(o.Window, o.MaxIdempotencyBytes),
+	}
 	s.adopter, _ = p.(Adopter)
 	s.jobs.New = func() any { return &job{body: make([]byte, 0, firstBody)} }
 	s.http = &fasthttp.Server{
@@ -102,7 +152,10 @@ func NewServer(o Options, p Pusher) *Server {
 
 // Stats returns the counts so far.
 func (s *Server) Stats() Stats {
-	return Stats{Accepted: s.accepted.Load(), Refused: s.refused.Load(), Panics: s.panics.Load()}
+	return Stats{
+		Accepted: s.accepted.Load(), Refused: s.refused.Load(), Replayed: s.replayed.Load(),
+		Panics: s.panics.Load(), LostReceipts: s.lostReceipts.Load(),
+	}
 }
 
 // Serve answers the connections of ln until Shutdown, then returns nil. It
@@ -146,124 +199,19 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// handleHead sees the head of a request before any of its body is read.
-func (s *Server) handleHead(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
-	switch {
-	case h.ContentLength() > s.opts.MaxPushBytes:
-		withhold(h)
-	case len(h.Peek(fasthttp.HeaderExpect)) > 0:
-		path, query := splitTarget(h.RequestURI())
-		if string(path) != s.opts.PushPath || s.admit(h, query) != nil {
-			withhold(h)
-		}
-	}
-	return fasthttp.RequestConfig{}
+// readBody reads the body of the request into j.body.
+func (s *Server) readBody(j *job) (refused *refusal) {
+	j.body, refused = readBody(&j.ctx.Request, j.ctx.RequestBodyStream(), j.body, s.opts.MaxPushBytes)
+	return refused
 }
 
-// handle answers one request. The path is compared as it was sent.
-func (s *Server) handle(ctx *fasthttp.RequestCtx) {
-	defer s.recoverPanic(ctx)
-	path, query := splitTarget(ctx.Request.Header.RequestURI())
-	switch string(path) {
-	case s.opts.WSPath:
-		if s.adopter == nil {
-			s.refuse(ctx, refusedPath)
-			return
-		}
-		s.upgrade(ctx)
-	case s.opts.PushPath:
-		r := s.admit(&ctx.Request.Header, query)
-		if r == nil {
-			admitted(ctx)
-			r = s.push(ctx)
-		}
-		if r != nil {
-			s.refuse(ctx, r)
-		}
-	case healthPath:
-		if !ctx.IsGet() && !ctx.IsHead() {
-			s.refuse(ctx, refusedMethod("GET, HEAD"))
-			return
-		}
-		ctx.SetContentType(contentType)
-		ctx.SetBodyString(healthBody)
-	default:
-		s.refuse(ctx, refusedPath)
-	}
-}
-
-// admit judges a request to the push path by its head.
-func (s *Server) admit(h *fasthttp.RequestHeader, query []byte) *refusal {
-	switch {
-	case !h.IsPost():
-		return refusedMethod("POST")
-	case !s.key.admits(h, query):
-		return refusedKey
-	case s.stopping.Load():
-		return refusedStopping
-	}
-	return nil
-}
-
-// admitted marks the connection of a publisher that has shown the key.
-func admitted(ctx *fasthttp.RequestCtx) {
-	if c, ok := ctx.Conn().(*conn); ok && !c.known.Load() {
-		c.known.Store(true)
-	}
-}
-
-// push reads, delivers and answers an admitted push. What it returns is not
-// answered yet.
-func (s *Server) push(ctx *fasthttp.RequestCtx) *refusal {
-	j := s.jobs.Get().(*job)
-	defer s.putJob(j)
-	var r *refusal
-	if j.body, r = readBody(&ctx.Request, ctx.RequestBodyStream(), j.body, s.opts.MaxPushBytes); r != nil {
-		return r
-	}
-	p, r := readPush(j.body, s.opts.MaxDelay)
-	if r != nil {
-		return r
-	}
-	matched, err := s.deliver(&p, ctx.Time())
-	if err != nil {
-		return s.undelivered(err)
-	}
-	s.accepted.Add(1)
-	j.answer = appendAccepted(j.answer[:0], &p, matched)
-	answerJSON(ctx, fasthttp.StatusOK, j.answer)
-	return nil
-}
-
-// deliver hands the push to the pusher, now or for later.
-func (s *Server) deliver(p *push, now time.Time) (matched int, err error) {
-	if p.delay > 0 {
-		due := now.Add(time.Duration(p.delay) * time.Second)
-		frame, stamp := encode(p, due.UnixMilli())
-		return unmatched, s.pusher.Schedule(due, p.user, frame, stamp)
-	}
-	frame, _ := encode(p, now.UnixMilli())
-	if p.user == "" {
-		return s.pusher.Broadcast(frame)
-	}
-	return s.pusher.Send(p.user, frame)
-}
-
+// putJob keeps the memory of a job for another request.
 func (s *Server) putJob(j *job) {
-	if cap(j.body) > keptBody || cap(j.answer) > keptBody {
+	if cap(j.body) > keptBody || cap(j.answer) > keptBody || cap(j.ids) > keptBody {
 		return
 	}
+	j.ctx, j.query, j.id = nil, nil, nil
 	s.jobs.Put(j)
-}
-
-// undelivered is the answer to a push that the pusher returned err for. An
-// error that nobody expects is logged.
-func (s *Server) undelivered(err error) *refusal {
-	r := refusalOf(err)
-	if r == refusedInternal {
-		s.opts.Logger.Error("push failed", "err", err)
-	}
-	return r
 }
 
 // refuse answers with r.

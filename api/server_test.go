@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -104,6 +106,8 @@ func TestPushKey(t *testing.T) {
 	}
 }
 
+const someUUID = "01939d5e-3c00-7000-8000-0000000000FF"
+
 func TestRoutes(t *testing.T) {
 	r := startRelay(t)
 	p := r.dial(t)
@@ -115,8 +119,12 @@ func TestRoutes(t *testing.T) {
 		{"GET", "/health", 200, ""}, {"GET", "/health?x=1", 200, ""}, {"HEAD", "/health", 200, ""},
 		{"GET", "http://x/health", 200, ""},
 		{"POST", "/health", 405, "GET, HEAD"}, {"DELETE", "/health", 405, "GET, HEAD"},
-		{"GET", "/api/push", 405, "POST"}, {"PUT", "/api/push", 405, "POST"}, {"OPTIONS", "/api/push", 405, "POST"},
-		{"HEAD", "/api/push", 405, "POST"}, {"post", "/api/push", 405, "POST"},
+		{"PUT", "/api/push", 405, "GET, POST"}, {"OPTIONS", "/api/push", 405, "GET, POST"},
+		{"DELETE", "/api/push", 405, "GET, POST"}, {"post", "/api/push", 405, "GET, POST"},
+		{"GET", "/api/push/batch", 405, "POST"}, {"HEAD", "/api/push/batch", 405, "POST"}, {"PUT", "/api/push/online", 405, "GET, POST"},
+		{"GET", "/api/push/disconnect", 405, "POST"}, {"POST", "/api/push/" + someUUID, 405, "GET, DELETE"},
+		{"GET", "/api/push/x", 404, ""}, {"DELETE", "/api/push/x", 404, ""}, {"GET", "/api/push/{id}", 404, ""},
+		{"POST", "/api/push/batch/", 404, ""}, {"GET", "/api/push/" + someUUID + "/", 404, ""}, {"POST", "/api/pushbatch", 404, ""},
 		{"GET", "/", 404, ""}, {"GET", "/health/", 404, ""}, {"GET", "/HEALTH", 404, ""}, {"HEAD", "/x", 404, ""},
 		{"POST", "/api/push/", 404, ""}, {"POST", "//api/push", 404, ""}, {"POST", "/api//push", 404, ""},
 		{"POST", "/api/./push", 404, ""}, {"POST", "/x/../api/push", 404, ""}, {"POST", "/api/pus%68", 404, ""},
@@ -126,8 +134,8 @@ func TestRoutes(t *testing.T) {
 			p.t = t
 			p.write("%s %s HTTP/1.1\r\nHost: x\r\nX-API-KEY: %s\r\nContent-Length: 2\r\n\r\n{}", test.method, test.target, testKey)
 			if test.method == "HEAD" {
-				if a := p.read("HEAD"); a.StatusCode != test.status {
-					t.Fatalf("status %d", a.StatusCode)
+				if a := p.read("HEAD"); a.StatusCode != test.status || a.Header.Get("Allow") != test.allow {
+					t.Fatalf("status %d, Allow %q", a.StatusCode, a.Header.Get("Allow"))
 				}
 				return
 			}
@@ -156,10 +164,14 @@ func TestEngineErrors(t *testing.T) {
 		{engine.ErrStopping, 503, "stopping"},
 		{fmt.Errorf("schedule: %w", engine.ErrTooMany), 503, "too many delayed pushes"},
 		{errors.New("surprise"), 500, "internal error"},
+		{fmt.Errorf("%w: %w", engine.ErrUnstored, syscall.ENOSPC), 503, "cannot store delayed pushes: the disk is full"},
+		{fmt.Errorf("%w: %w", engine.ErrUnstored, &os.PathError{Op: "write", Path: "x", Err: syscall.EDQUOT}), 503, "the disk is full"},
+		{fmt.Errorf("%w: %w", engine.ErrUnstored, syscall.EROFS), 503, "cannot store delayed pushes: the disk is read-only"},
+		{fmt.Errorf("%w: %w", engine.ErrUnstored, syscall.EIO), 503, "cannot store delayed pushes: the disk fails"},
 	} {
 		t.Run(test.err.Error(), func(t *testing.T) {
 			r := startRelay(t, func(_ *Options, rec *recorder) { rec.err = test.err })
-			for _, fields := range []string{``, `,"token":1`, `,"delay_seconds":1`} {
+			for _, fields := range []string{``, `,"token":1`, `,"delay_seconds":1`, `,"tokens":[1,2]`} {
 				a := r.dial(t).post(`{"event_name":"e","subject":1`+fields+`}`).wantRefusal(test.status, test.text)
 				if retry := a.Header.Get("Retry-After"); (retry != "") != (test.status == 503) {
 					t.Fatalf("Retry-After %q", retry)

@@ -22,6 +22,13 @@ func splitTarget(target []byte) (path, query []byte) {
 // queryValue returns the decoded value of the first pair called name, "" if
 // there is none or its value is not well encoded.
 func queryValue(query []byte, name string) string {
+	value, _ := lookUpQuery(query, name)
+	return value
+}
+
+// lookUpQuery is queryValue that reports false for a value that is not well
+// encoded.
+func lookUpQuery(query []byte, name string) (value string, ok bool) {
 	for len(query) > 0 {
 		var pair []byte
 		pair, query, _ = bytes.Cut(query, []byte{'&'})
@@ -34,10 +41,9 @@ func queryValue(query []byte, name string) string {
 				continue
 			}
 		}
-		decoded, _ := decodeQuery(value)
-		return decoded
+		return decodeQuery(value)
 	}
-	return ""
+	return "", true
 }
 
 func isEncoded(b []byte) bool {

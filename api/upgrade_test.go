@@ -1,37 +1,16 @@
 package api
 
 import (
-	"context"
 	"net"
 	"testing"
 
 	"gorelay/internal/wsclient"
 )
 
-// startWhole runs both sides of the relay on one port of a real engine.
-func startWhole(t *testing.T) wsclient.Dialer {
-	t.Helper()
-	o := DefaultOptions()
-	o.APIKey = testKey
-	e, dialer := startEngine(t, o)
-	server := NewServer(o, e)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(e.HTTP()) }()
-	t.Cleanup(func() { // before the engine's own shutdown
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := server.Shutdown(ctx); err != nil {
-			t.Errorf("Shutdown: %v", err)
-		}
-		<-served
-	})
-	return dialer
-}
-
 // A proxy that keeps connections sends a handshake on one that has carried
 // pushes. The frames that come in the same segment must not get lost.
 func TestHandshakeOnAUsedConnection(t *testing.T) {
-	dialer := startWhole(t)
+	_, dialer := startOnEngine(t)
 	const health = "GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 	ping := wsclient.Text(`{"type":"ping","ts":1}`).Bytes()
 	for _, test := range []struct {
@@ -70,7 +49,7 @@ func TestHandshakeOnAUsedConnection(t *testing.T) {
 
 // What is refused on a fresh connection is refused on a used one alike.
 func TestBadHandshakeOnAUsedConnection(t *testing.T) {
-	dialer := startWhole(t)
+	_, dialer := startOnEngine(t)
 	c, err := dialer.DialRaw([]byte("GET /health HTTP/1.1\r\nHost: x\r\n\r\n"))
 	if err != nil {
 		t.Fatal(err)

@@ -20,11 +20,14 @@ const lingerTime = 2000
 func (c *Conn) end(r CloseReason) { c.endWith(r, 0, "") }
 
 // endWith closes c with a close frame of this code and text. Code 0 stands for
-// the reason's own code and text; for ClosePeer, for an empty frame.
-func (c *Conn) endWith(r CloseReason, code ws.StatusCode, text string) {
+// the reason's own code and text; for ClosePeer, for an empty frame. It reports
+// whether the connection was not closing already.
+func (c *Conn) endWith(r CloseReason, code ws.StatusCode, text string) bool {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	open := c.state < stateClosing
 	c.closeLocked(r, code, text)
-	c.mu.Unlock()
+	return open
 }
 
 // closeLocked is endWith for a caller that holds c.mu.
@@ -61,8 +64,8 @@ func closeFrame(r CloseReason, code ws.StatusCode, text string) []byte {
 	return append(f, text...)
 }
 
-// leave settles what an open connection still lacked: when the engine stops,
-// all of it still goes out ahead of the close frame; otherwise it is dropped,
+// leave settles what an open connection still lacked: for some reasons all of
+// it still goes out ahead of the close frame; otherwise it is dropped,
 // but for the rest of a message that the socket took in part. The caller holds
 // c.mu.
 func (c *Conn) leave(r CloseReason, closing []byte) {
@@ -71,7 +74,7 @@ func (c *Conn) leave(r CloseReason, closing []byte) {
 		c.drop(r)
 		return
 	}
-	if r != CloseStopping {
+	if !r.settles() {
 		c.dropBacklog(r)
 	}
 	c.outbox().closing = closing
@@ -176,9 +179,9 @@ func (l *loop) expireLingers(now int64) {
 		c.mu.Lock()
 		gone, flushed := c.state == stateGone, c.flushed()
 		slow := c.reason == CloseSlow || c.reason == CloseStalled || c.reason == CloseSilent || c.reason == CloseOverload
-		// What was accepted before a stop may take as long as it moves on;
-		// Shutdown's own deadline bounds it.
-		moving := c.reason == CloseStopping && !flushed && now-c.out.progress < l.eng.opts.WriteTimeout.Milliseconds()
+		// What was accepted before may take as long as it moves on; a stop has
+		// Shutdown's deadline besides.
+		moving := c.reason.settles() && !flushed && now-c.out.progress < l.eng.opts.WriteTimeout.Milliseconds()
 		c.mu.Unlock()
 		switch {
 		case gone:

@@ -2,93 +2,217 @@ package engine
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
 
-// delayed holds the messages whose time has not come, in a timer wheel that
-// counts milliseconds of the engine's clock, and one goroutine that sleeps
-// until the next of them. The clock is monotonic: a wall clock that jumps
-// moves nothing.
+// delayed holds the messages whose time has not come. It counts milliseconds
+// of the engine's clock, which is monotonic: a wall clock that jumps moves
+// nothing.
+//
+// There are two timer wheels. The near one holds whole messages. With a vault
+// a message that is not due within loadAhead lies in the far one, which holds
+// little more than its key; its body is on disk alone and is read in time
+// (loadahead.go). One goroutine drives both (fire.go).
 type delayed struct {
-	eng *Engine
+	eng    *Engine
+	vault  Vault // nil: everything is near
+	missed missed
+	recent recentKeys // cancelled, without a vault
 
-	mu    sync.Mutex
-	wheel *timerWheel[[]byte] // packed messages
-	alarm uint64              // when the goroutine wakes by itself; 0: it is awake
-	bytes int64               // of the packed messages in the wheel
-	over  bool                // nothing is taken any more
+	listing sync.Mutex // held by the one ListWaiting that runs, before mu
 
-	earlier chan struct{} // something is due before the alarm
+	mu       sync.Mutex
+	near     *timerWheel[packed]
+	far      *timerWheel[farEntry]
+	where    handles
+	loaded   uint64        // up to here no message is in the far wheel or being loaded
+	clamped  uint64        // the earliest message that is in the far wheel later than it is due; noTick for none
+	loading  []loadingItem // left the far wheel, not yet in the near one
+	bytes    int64         // of the messages in the near wheel
+	reserved int           // being written to the vault
+	alarm    uint64        // when the goroutine wakes by itself; 0: it is awake
+	over     bool          // nothing is taken any more
+
+	earlier chan struct{} // something is to be done before the alarm
 	stop    chan struct{} // end once nothing is due
 	abort   chan struct{} // end now
 	done    sync.WaitGroup
 }
 
+// farEntry is a message on disk, without a pointer.
+type farEntry struct {
+	key   uint64
+	tag   uint32 // see tagOf
+	early uint32 // ms that it is due before its time in the wheel
+}
+
+// Tags tell which messages a token may concern without reading them.
 const (
-	// advanceBudget is how many entries the wheel moves before the lock is
-	// given up to those who schedule.
-	advanceBudget = 512
-
-	// retryFull is how long a message whose time has come waits when the
-	// engine is saturated.
-	retryFull = 10 * time.Millisecond
-
-	// stampDigits is the length of a time in milliseconds since the epoch,
-	// until the year 2286.
-	stampDigits = 13
+	tagEverybody = 0 // no token
+	tagSeveral   = 1 // several tokens: only the message says which
+	tagLeast     = 2 // else a hash of the token, at least this
 )
 
+func (e *Engine) tagOf(tokens []string) uint32 {
+	switch len(tokens) {
+	case 0:
+		return tagEverybody
+	case 1:
+		return max(tagLeast, uint32(e.hash(tokens[0])))
+	}
+	return tagSeveral
+}
+
 func newDelayed(e *Engine) *delayed {
-	return &delayed{
-		eng: e, wheel: newTimerWheel[[]byte](0),
+	d := &delayed{
+		eng: e, vault: e.opts.Vault,
+		near: newTimerWheel[packed](0), far: newTimerWheel[farEntry](0), clamped: noTick,
 		earlier: make(chan struct{}, 1), stop: make(chan struct{}), abort: make(chan struct{}),
 	}
+	if d.vault == nil {
+		d.loaded = noTick - 1
+	}
+	return d
 }
 
-// A waiting message is one allocation: the lengths, the token, the frame.
-const packedHead = 8
+// NewKey returns a key for a message, larger than all before.
+func (e *Engine) NewKey() uint64 { return e.lastKey.Add(1) }
 
-func pack(token string, f Frame, stamp int) []byte {
-	p := make([]byte, packedHead, packedHead+len(token)+len(f.wire))
-	binary.NativeEndian.PutUint32(p, uint32(len(token)))
-	binary.NativeEndian.PutUint32(p[4:], uint32(stamp))
-	return append(append(p, token...), f.wire...)
+// Schedule lets messages wait for their time, all or none of them. With a
+// vault they and the receipt, which the engine does not look into, are safe on
+// disk when it returns.
+func (e *Engine) Schedule(batch []Delayed, receipt []byte) error {
+	if e.stopping.Load() {
+		return ErrStopping
+	}
+	for i := range batch {
+		m := &batch[i]
+		if m.Stamp >= 0 && m.Frame.payloadLen()-m.Stamp < stampDigits {
+			return errors.New("engine: the stamp lies outside the payload")
+		}
+		if int64(m.Frame.Len()) > e.opts.MaxTotalPendingBytes {
+			return e.counted(errNeverFits)
+		}
+	}
+	if err := e.delayed.add(batch, receipt); err != nil {
+		return e.counted(err)
+	}
+	e.stats.scheduled.Add(int64(len(batch)))
+	return nil
 }
 
-// unpack takes a message apart. A stamp of at least 0 is where the time goes.
-func unpack(p []byte) (token string, wire []byte, stamp int) {
-	n := int(binary.NativeEndian.Uint32(p))
-	stamp = int(int32(binary.NativeEndian.Uint32(p[4:])))
-	p = p[packedHead:]
-	return string(p[:n]), p[n:], stamp
+// tick is the engine's time of t in milliseconds, never earlier. Unless a wall
+// clock jumps, the start of the engine plus tick is ceilMilli.
+func (e *Engine) tick(t time.Time) uint64 {
+	if rest := time.Duration(t.Nanosecond()) % time.Millisecond; rest > 0 {
+		t = t.Add(time.Millisecond - rest)
+	}
+	wait := max(0, t.Sub(e.began)) // of the longest Duration at most
+	at := uint64(wait / time.Millisecond)
+	if wait%time.Millisecond > 0 {
+		at++
+	}
+	return at
 }
 
-// add lets a message wait until due, in milliseconds of the engine's clock.
-func (d *delayed) add(due uint64, packed []byte) error {
+func (d *delayed) add(batch []Delayed, receipt []byte) error {
+	var bytes int64
+	for i := range batch {
+		bytes += int64(packedLen(&batch[i]))
+	}
 	d.mu.Lock()
 	switch {
 	case d.over:
 		d.mu.Unlock()
 		return ErrStopping
-	case d.wheel.Len() >= d.eng.opts.MaxDelayed,
-		d.bytes+int64(len(packed)) > d.eng.opts.MaxTotalPendingBytes:
+	case d.lenLocked()+d.reserved+len(batch) > d.eng.opts.MaxDelayed,
+		d.vault == nil && d.bytes+bytes > d.eng.opts.MaxTotalPendingBytes:
 		d.mu.Unlock()
 		return ErrTooMany
 	}
-	d.bytes += int64(len(packed))
-	d.wheel.Insert(due, packed)
-	wake := d.alarm != 0 && due < d.alarm
+	d.reserved += len(batch)
+	d.bytes += bytes // reserved too
 	d.mu.Unlock()
-	if wake {
-		select {
-		case d.earlier <- struct{}{}:
-		default: // it is on its way already
+
+	bodies := make([]packed, len(batch))
+	err := d.store(batch, bodies, receipt)
+
+	d.mu.Lock()
+	d.reserved -= len(batch)
+	d.bytes -= bytes
+	if err == nil && !d.over {
+		for i := range batch {
+			d.insert(d.eng.tick(batch[i].Due), d.eng.tagOf(batch[i].Tokens), bodies[i])
 		}
 	}
+	d.mu.Unlock()
+	return err
+}
+
+// store packs the messages into bodies and gives them to the vault.
+func (d *delayed) store(batch []Delayed, bodies []packed, receipt []byte) error {
+	if d.vault == nil {
+		for i := range batch {
+			bodies[i] = packedFrom(appendPacked(make([]byte, 0, packedLen(&batch[i])), &batch[i]))
+		}
+		return nil
+	}
+	keys, raw := make([]uint64, len(batch)), make([][]byte, len(batch))
+	for i := range batch {
+		keys[i] = batch[i].Key
+		raw[i] = appendPacked(make([]byte, 0, packedLen(&batch[i])), &batch[i])
+		bodies[i] = packedFrom(raw[i])
+	}
+	if err := d.vault.Add(keys, raw, receipt); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnstored, err)
+	}
 	return nil
+}
+
+// insert lets a message wait until due: near, if it has to, else far. The
+// caller holds mu.
+func (d *delayed) insert(due uint64, tag uint32, body packed) {
+	if due > d.loaded && len(d.loading) == 0 && d.bytes < loadAheadBytes {
+		d.settleLoaded()
+	}
+	if due <= d.loaded {
+		d.insertNear(due, body)
+	} else {
+		d.insertFar(due, body.key(), tag)
+	}
+}
+
+func (d *delayed) insertNear(due uint64, body packed) {
+	d.bytes += int64(len(body))
+	d.where.put(body.key(), nearHandle(d.near.Insert(due, body)))
+	d.wakeAt(due)
+}
+
+// insertFar lets a message on disk wait. The far wheel's time is ahead of the
+// clock: what is due before it lies at that time, and remembers by how much.
+func (d *delayed) insertFar(due uint64, key uint64, tag uint32) {
+	e := farEntry{key: key, tag: tag}
+	if due < d.far.now {
+		e.early = uint32(d.far.now - due)
+		d.clamped = min(d.clamped, due)
+	}
+	d.where.put(key, farHandle(d.far.Insert(due, e)))
+	d.wakeAt(loadTime(due))
+}
+
+// wakeAt wakes the goroutine if it sleeps for longer than until at. The caller
+// holds mu.
+func (d *delayed) wakeAt(at uint64) {
+	if d.alarm == 0 || at >= d.alarm {
+		return
+	}
+	select {
+	case d.earlier <- struct{}{}:
+	default: // it is on its way already
+	}
 }
 
 // start runs the goroutine until halt.
@@ -98,7 +222,7 @@ func (d *delayed) start() {
 }
 
 // halt takes no more messages, lets the goroutine send what is due until ctx
-// ends, waits for it, and returns how many messages are left behind.
+// ends, waits for it, and returns how many messages are left.
 func (d *delayed) halt(ctx context.Context) (left int) {
 	d.mu.Lock()
 	d.over = true
@@ -107,112 +231,14 @@ func (d *delayed) halt(ctx context.Context) (left int) {
 	abort := context.AfterFunc(ctx, func() { close(d.abort) })
 	d.done.Wait()
 	abort()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.wheel.Len()
-}
-
-func (d *delayed) run() {
-	defer d.done.Done()
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	var due [][]byte
-	for stopped := false; ; {
-		now := uint64(d.eng.now())
-		d.mu.Lock()
-		d.alarm = 0
-		more := d.wheel.Advance(now, advanceBudget, func(p []byte) {
-			due = append(due, p)
-			d.bytes -= int64(len(p))
-		})
-		next, ok := d.wheel.Next()
-		if !more && len(due) == 0 {
-			d.alarm = ^uint64(0)
-			if ok {
-				d.alarm = next
-			}
-		}
-		d.mu.Unlock()
-
-		for i, p := range due {
-			if !d.deliver(p) {
-				d.eng.stats.delayedLost.Add(int64(len(due) - i))
-				return
-			}
-			due[i] = nil
-		}
-		if more || len(due) > 0 {
-			due = due[:0]
-			continue
-		}
-		if stopped {
-			return
-		}
-		wait := time.Hour
-		if ok {
-			wait = min(wait, time.Duration(next-min(next, now))*time.Millisecond)
-		}
-		timer.Reset(wait)
-		select {
-		case <-timer.C:
-		case <-d.earlier:
-		case <-d.stop:
-			stopped = true // once more, for what has come due since
-		}
-	}
-}
-
-// deliver sends a message whose time has come. An engine that is saturated
-// holds it, and those behind it, back; only the end of a stop's time makes it give
-// up.
-func (d *delayed) deliver(packed []byte) bool {
-	token, wire, stamp := unpack(packed)
-	if stamp >= 0 {
-		// Nobody else has the frame yet.
-		stampTime(wire[len(wire)-stamp:], time.Now())
-	}
-	f := Frame{wire: wire}
-	for {
-		select {
-		case <-d.abort:
-			return false
-		default:
-		}
-		var err error
-		if token == "" {
-			_, err = d.eng.broadcast(f)
-		} else {
-			_, err = d.eng.send(token, f)
-		}
-		if errors.Is(err, errNeverFits) {
-			d.eng.stats.delayedLost.Add(1)
-			d.eng.opts.Logger.Warn("a delayed message is lost", "error", err)
-			return true
-		}
-		if !errors.Is(err, ErrSaturated) {
-			return err == nil
-		}
-		select {
-		case <-d.abort:
-			return false
-		case <-time.After(retryFull):
-		}
-	}
-}
-
-// stampTime writes t over the 13 digits at the start of p, in milliseconds
-// since the epoch.
-func stampTime(p []byte, t time.Time) {
-	ms := t.UnixMilli()
-	for i := stampDigits - 1; i >= 0; i-- {
-		p[i] = byte('0' + ms%10)
-		ms /= 10
-	}
+	return d.len()
 }
 
 // len is the number of messages waiting.
 func (d *delayed) len() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.wheel.Len()
+	return d.lenLocked()
 }
+
+func (d *delayed) lenLocked() int { return d.near.Len() + d.far.Len() + len(d.loading) }

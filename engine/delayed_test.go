@@ -10,31 +10,6 @@ import (
 	"time"
 )
 
-func TestPackedMessages(t *testing.T) {
-	for _, tt := range []struct {
-		token, text string
-		stamp       int
-	}{
-		{"", "all", -1}, {"a", "", 0}, {"USER_1", "payload", 3}, {strings.Repeat("t", 70_000), "x", -1}, {"\x00", "\x00", 1 << 20},
-	} {
-		f := textFrame(tt.text)
-		token, wire, stamp := unpack(pack(tt.token, f, tt.stamp))
-		if token != tt.token || string(wire) != string(f.wire) || stamp != tt.stamp {
-			t.Errorf("%.10q: %.10q, %q, %d", tt.token, token, wire, stamp)
-		}
-	}
-}
-
-func TestStampTime(t *testing.T) {
-	for _, ms := range []int64{0, 1, 1_733_890_000_000, 9_999_999_999_999} {
-		p := []byte("(?????????????)")
-		stampTime(p[1:], time.UnixMilli(ms))
-		if want := fmt.Sprintf("(%013d)", ms); string(p) != want {
-			t.Errorf("%s, want %s", p, want)
-		}
-	}
-}
-
 // The stamp lands on its digits whatever the length of the header, and says
 // when the message was sent: not before it was due.
 func TestDelayedIsStampedAndNeverEarly(t *testing.T) {
@@ -44,7 +19,7 @@ func TestDelayedIsStampedAndNeverEarly(t *testing.T) {
 		for _, at := range []int{0, 7, n - stampDigits} {
 			payload := strings.Repeat("x", at) + strings.Repeat("0", stampDigits) + strings.Repeat("y", n-at-stampDigits)
 			due := time.Now().Add(5 * time.Millisecond)
-			if err := s.Schedule(due, "a", textFrame(payload), at); err != nil {
+			if err := s.later(due, "a", textFrame(payload), at); err != nil {
 				t.Fatal(err)
 			}
 			_, got, err := c.ReadMessage()
@@ -77,14 +52,14 @@ func TestDelayedOrder(t *testing.T) {
 		if i%4 == 0 {
 			token = "" // everybody
 		}
-		if err := s.Schedule(due, token, textFrame(fmt.Sprint(i)), -1); err != nil {
+		if err := s.later(due, token, textFrame(fmt.Sprint(i)), -1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Schedule(due, "before", textFrame("for nobody by then"), -1); err != nil {
+	if err := s.later(due, "before", textFrame("for nobody by then"), -1); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Schedule(time.Now().Add(-time.Hour), "", textFrame("overdue"), -1); err != nil {
+	if err := s.later(time.Now().Add(-time.Hour), "", textFrame("overdue"), -1); err != nil {
 		t.Fatal(err)
 	}
 	wantText(t, c, "overdue")
@@ -104,16 +79,16 @@ func TestDelayedMessageThatNeverFits(t *testing.T) {
 	const limit = 2000
 	s := serve(t, scripted{}, func(o *Options) { o.MaxTotalPendingBytes = limit })
 	c := s.dial("a")
-	if err := s.Schedule(time.Now(), "a", textFrame(strings.Repeat("x", limit)), -1); !errors.Is(err, ErrSaturated) {
+	if err := s.later(time.Now(), "a", textFrame(strings.Repeat("x", limit)), -1); !errors.Is(err, ErrSaturated) {
 		t.Fatalf("larger than the bound: %v", err)
 	}
 	for range limit/itemCost + 1 { // each costs that much, whatever the message
 		s.dial("crowd")
 	}
-	if err := s.Schedule(time.Now(), "crowd", textFrame("x"), -1); err != nil {
+	if err := s.later(time.Now(), "crowd", textFrame("x"), -1); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Schedule(time.Now().Add(5*time.Millisecond), "a", textFrame("behind"), -1); err != nil {
+	if err := s.later(time.Now().Add(5*time.Millisecond), "a", textFrame("behind"), -1); err != nil {
 		t.Fatal(err)
 	}
 	wantText(t, c, "behind")
@@ -129,14 +104,14 @@ func TestDelayedBytesAreBounded(t *testing.T) {
 	message := textFrame(strings.Repeat("x", 1000))
 	n := 0
 	for ; n <= 10; n++ {
-		if err := s.Schedule(time.Now().Add(time.Hour), "a", message, -1); err != nil {
+		if err := s.later(time.Now().Add(time.Hour), "a", message, -1); err != nil {
 			if !errors.Is(err, ErrTooMany) {
 				t.Fatal(err)
 			}
 			break
 		}
 	}
-	if n != limit/(message.Len()+packedHead+len("a")) {
+	if n != limit/(message.Len()+packedHead+4+len("a")) {
 		t.Errorf("%d messages fit", n)
 	}
 }
@@ -145,11 +120,11 @@ func TestMaxDelayedAndTheFarFuture(t *testing.T) {
 	s := serve(t, scripted{}, func(o *Options) { o.MaxDelayed = 3 })
 	c := s.dial("a")
 	for _, due := range []time.Time{time.Now().Add(time.Hour), time.Now().Add(math.MaxInt64), time.Now().AddDate(100_000, 0, 0)} {
-		if err := s.Schedule(due, "a", textFrame("not now"), -1); err != nil {
+		if err := s.later(due, "a", textFrame("not now"), -1); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Schedule(time.Now().Add(time.Hour), "a", textFrame("one more"), -1); !errors.Is(err, ErrTooMany) {
+	if err := s.later(time.Now().Add(time.Hour), "a", textFrame("one more"), -1); !errors.Is(err, ErrTooMany) {
 		t.Errorf("the fourth: %v", err)
 	}
 	s.send("a", "now", 1)
@@ -162,4 +137,13 @@ func TestMaxDelayedAndTheFarFuture(t *testing.T) {
 	if n := s.Stats().DelayedLost; n != 3 {
 		t.Errorf("%d counted as lost, not 3", n)
 	}
+}
+
+// later schedules one message, for one token or, with "", for everybody.
+func (s *server) later(due time.Time, token string, f Frame, stamp int) error {
+	m := Delayed{Key: s.NewKey(), Created: time.Now(), Due: due, Frame: f, Stamp: stamp}
+	if token != "" {
+		m.Tokens = []string{token}
+	}
+	return s.Schedule([]Delayed{m}, nil)
 }

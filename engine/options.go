@@ -42,6 +42,11 @@ type Options struct {
 
 	MaxDelayed int // delayed messages waiting for their time
 
+	Vault       Vault         // keeps delayed messages on disk; nil: in memory alone
+	OnMissed    OnMissed      // what becomes of those that were due while there was no engine
+	MissedRate  int           // how many of them go out in a second, at most
+	MissedGrace time.Duration // how long after the start they go out; 0 = at once
+
 	Logger *slog.Logger // never nil; never given a token
 }
 
@@ -64,6 +69,8 @@ func DefaultOptions() Options {
 		PingInterval:         25 * time.Second,
 		PongTimeout:          10 * time.Second,
 		MaxDelayed:           10_000_000,
+		MissedRate:           10_000,
+		MissedGrace:          3 * time.Second,
 		Logger:               slog.New(slog.DiscardHandler),
 	}
 }
@@ -86,6 +93,7 @@ func (o *Options) validate() error {
 		{"WriteTimeout", int64(o.WriteTimeout)},
 		{"PongTimeout", int64(o.PongTimeout)},
 		{"MaxDelayed", int64(o.MaxDelayed)},
+		{"MissedRate", int64(o.MissedRate)},
 	} {
 		if f.value <= 0 {
 			return fmt.Errorf("engine: %s must be more than 0, not %d", f.name, f.value)
@@ -94,8 +102,8 @@ func (o *Options) validate() error {
 	switch {
 	case o.MaxDelayed > slabChunks*slabChunk:
 		return fmt.Errorf("engine: MaxDelayed must be at most %d, not %d", slabChunks*slabChunk, o.MaxDelayed)
-	case o.MaxMessageRate < 0 || o.PingInterval < 0:
-		return errors.New("engine: MaxMessageRate and PingInterval must not be negative")
+	case o.MaxMessageRate < 0 || o.PingInterval < 0 || o.MissedGrace < 0:
+		return errors.New("engine: MaxMessageRate, PingInterval and MissedGrace must not be negative")
 	case o.Logger == nil:
 		return errors.New("engine: Logger must not be nil")
 	}

@@ -32,6 +32,7 @@ const (
 
 	// Our doing.
 	CloseStopping // the engine is shutting down
+	CloseAsked    // Disconnect
 	CloseInternal // a handler panicked
 
 	numCloseReasons
@@ -59,11 +60,16 @@ var closeReasons = [numCloseReasons]struct {
 	CloseOverload:         {"overload", statusTryAgainLater, "relay overloaded"},
 	CloseSilent:           {"pong_timeout", ws.StatusPolicyViolation, "no pong"},
 	CloseStopping:         {"stopping", ws.StatusGoingAway, "relay is stopping"},
+	CloseAsked:            {"disconnected", ws.StatusNormalClosure, ""},
 	CloseInternal:         {"internal_error", ws.StatusInternalServerError, "internal error"},
 }
 
 // statusTryAgainLater is 1013, registered with IANA after RFC 6455.
 const statusTryAgainLater ws.StatusCode = 1013
+
+// settles reports whether what was accepted for a connection still goes out
+// ahead of the close frame.
+func (r CloseReason) settles() bool { return r == CloseStopping || r == CloseAsked }
 
 // String is the reason's label in counters and logs.
 func (r CloseReason) String() string { return closeReasons[r].label }

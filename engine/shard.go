@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -10,7 +9,8 @@ import (
 // outbound worker. A token's hash picks the shard; connections without a token
 // are spread by descriptor.
 type shard struct {
-	eng *Engine
+	eng   *Engine
+	slice int // connections in a slice of a sweep
 
 	mu     sync.Mutex // guards roster, sweep, and the Conn fields that say so
 	roster            // the connections
@@ -26,13 +26,20 @@ type shard struct {
 	done  chan struct{} // closed when the worker has ended
 }
 
-// sweepSlice is how many connections a worker serves before it looks at its
-// queue again: at a few microseconds a write, a unicast behind a broadcast
-// waits for well under a millisecond.
-const sweepSlice = 64
+const (
+	// sweepSlice is how many connections the workers of one core serve, all
+	// together, before each has looked at its queue again and the network has been
+	// looked at: at a few microseconds a write, a push behind a broadcast waits
+	// for about half a millisecond to be read, and as long again to be sent.
+	sweepSlice = 64
+
+	// leastSlice bounds what the looking costs, where shards are many.
+	leastSlice = 8
+)
 
 func newShard(e *Engine) *shard {
 	s := &shard{eng: e, done: make(chan struct{})}
+	s.slice = min(max(leastSlice, sweepSlice*e.opts.Loops/e.opts.Shards), sweepSlice) // there are as many loops as cores
 	s.wake.L = &s.work
 	return s
 }
@@ -88,9 +95,10 @@ func (s *shard) stop() {
 	s.wake.Signal()
 }
 
-// run is the worker. It ends after stop.
-func (s *shard) run() {
+// run is the worker, with its turn. It ends after stop.
+func (s *shard) run(t *turn) {
 	defer close(s.done)
+	defer t.close()
 	w := &writer{eng: s.eng}
 	var batch []*Conn
 	var target *entry // what the running sweep brings every connection up to
@@ -126,7 +134,7 @@ func (s *shard) run() {
 			batch = nil // a burst's array is not kept
 		}
 		if target != nil {
-			runtime.Gosched() // publishers and loops share the processor
+			t.yield() // publishers and loops share the processor
 		}
 	}
 }
@@ -146,7 +154,7 @@ func (s *shard) startSweep() *entry {
 func (s *shard) sweepOn(w *writer) bool {
 	var slice [sweepSlice]*Conn
 	s.mu.Lock()
-	from := max(0, s.sweep-sweepSlice)
+	from := max(0, s.sweep-s.slice)
 	n := copy(slice[:], s.conns[from:s.sweep])
 	s.sweep = from
 	s.mu.Unlock()

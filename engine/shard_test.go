@@ -46,7 +46,7 @@ func TestRoundMissesNobodyWhoStays(t *testing.T) {
 					t.Fatalf("connection %d says it is at %d", i, c.here-1)
 				}
 			}
-			for _, c := range s.conns[max(0, s.sweep-sweepSlice):s.sweep] {
+			for _, c := range s.conns[max(0, s.sweep-s.slice):s.sweep] {
 				visited[c] = true
 			}
 			over = s.sweepOn(w)

@@ -9,11 +9,15 @@ import (
 // messages, lets out what was accepted, delayed messages that are due too,
 // closes every connection with 1001, and waits until all are gone or ctx ends,
 // when it drops what is left and returns ctx's error. Messages still waiting
-// for their time are lost and counted. No goroutine and no descriptor remains.
+// for their time stay in the vault; without one they are lost and counted. No goroutine and no descriptor remains.
 // It may be called once.
 func (e *Engine) Shutdown(ctx context.Context) error {
-	// What is due already still goes out; what is not is lost.
-	if left := e.delayed.halt(ctx); left > 0 {
+	// What is due already still goes out; what is not is lost without a vault.
+	switch left := e.delayed.halt(ctx); {
+	case left == 0:
+	case e.opts.Vault != nil:
+		e.opts.Logger.Info("delayed messages wait on disk for the next start", "count", left)
+	default:
 		e.stats.delayedLost.Add(int64(left))
 		e.opts.Logger.Warn("delayed messages are lost with this stop", "count", left)
 	}

@@ -50,7 +50,7 @@ func TestShutdownLetsOutWhatWasAccepted(t *testing.T) {
 	if _, err := s.Broadcast(textFrame("x")); !errors.Is(err, ErrStopping) {
 		t.Errorf("Broadcast: %v", err)
 	}
-	if err := s.Schedule(time.Now(), "a", textFrame("x"), -1); !errors.Is(err, ErrStopping) {
+	if err := s.later(time.Now(), "a", textFrame("x"), -1); !errors.Is(err, ErrStopping) {
 		t.Errorf("Schedule: %v", err)
 	}
 }

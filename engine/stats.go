@@ -20,7 +20,10 @@ type counters struct {
 	broadcasts   atomic.Int64 // accepted by Broadcast
 	scheduled    atomic.Int64 // accepted by Schedule
 	saturated    atomic.Int64 // refused with ErrSaturated or ErrTooMany
-	delayedLost  atomic.Int64 // left behind by a stop, or too large to be sent ever
+	delayedLost  atomic.Int64 // left behind by a stop, damaged on disk, or too large to be sent ever
+	cancelled    atomic.Int64 // delayed messages taken back
+	missedSent   atomic.Int64 // delayed messages whose time came while there was no relay
+	missedDrop   atomic.Int64 // the same, dropped because of MissedDrop
 	pings        atomic.Int64
 	panics       atomic.Int64
 
@@ -38,7 +41,8 @@ type Stats struct {
 	Accepted, AcceptFailed, Upgraded, HTTPConns, Full int64
 	FramesIn, FramesOut, BytesOut                     int64
 	Unicasts, Broadcasts, Scheduled, Saturated        int64
-	DelayedLost, Pings, Panics                        int64
+	DelayedLost, Cancelled, MissedSent, MissedDropped int64
+	Pings, Panics                                     int64
 
 	Closed  map[string]int64 // connections by close reason, zeros left out
 	Dropped map[string]int64 // messages dropped by close reason, zeros left out
@@ -56,6 +60,7 @@ func (e *Engine) Stats() Stats {
 		FramesIn: c.framesIn.Load(), FramesOut: c.framesOut.Load(), BytesOut: c.bytesOut.Load(),
 		Unicasts: c.unicasts.Load(), Broadcasts: c.broadcasts.Load(), Scheduled: c.scheduled.Load(),
 		Saturated: c.saturated.Load(), DelayedLost: c.delayedLost.Load(),
+		Cancelled: c.cancelled.Load(), MissedSent: c.missedSent.Load(), MissedDropped: c.missedDrop.Load(),
 		Pings: c.pings.Load(), Panics: c.panics.Load(),
 		Closed: byReason(&c.closed), Dropped: byReason(&c.dropped),
 	}
@@ -80,6 +85,7 @@ func (s Stats) Attrs() []slog.Attr {
 		slog.Int64("accepted", s.Accepted), slog.Int64("upgraded", s.Upgraded), slog.Int64("full", s.Full),
 		slog.Int64("unicasts", s.Unicasts), slog.Int64("broadcasts", s.Broadcasts), slog.Int64("scheduled", s.Scheduled),
 		slog.Int64("saturated", s.Saturated), slog.Int64("delayed_lost", s.DelayedLost),
+		slog.Int64("cancelled", s.Cancelled), slog.Int64("missed_sent", s.MissedSent), slog.Int64("missed_dropped", s.MissedDropped),
 		slog.Int64("frames_in", s.FramesIn), slog.Int64("frames_out", s.FramesOut), slog.Int64("bytes_out", s.BytesOut),
 		slog.Int64("pings", s.Pings), slog.Int64("panics", s.Panics),
 		slog.Any("closed", s.Closed), slog.Any("dropped", s.Dropped),

@@ -29,11 +29,19 @@ package engine
 // has been cascaded already: Insert raises a deadline to the latest time that
 // was passed to Advance, and that is in the slot or behind it.
 //
-// Memory. A slot is a list of blocks of one cache line, each with the indexes
-// of up to 13 entries; an entry knows its place in its block. Compared with
-// links in the entries this has three merits: the addresses of 13 entries are
-// known at once and their cache misses overlap, a cancel touches one line
-// besides the entry's own, and an entry with a 16-byte value takes 32 + 5 bytes.
+// Memory. A slot is a list of blocks, each with the deadlines and indexes of up
+// to 15 entries: a ref each. What costs time is the cache misses of entries that
+// were not touched for long, so they are touched seldom. A cascade reads the
+// blocks alone, one after the other; only on its way into level 0 it looks at
+// the entry, which is to be fired soon, and tells it its place in the block. An
+// entry with a 16-byte value takes 32 + 13 bytes.
+//
+// Cancelling. An entry in level 0 is taken out of its block. One above does not
+// know where its ref is, and to find it would be another miss: its value goes,
+// and its index stays taken until a cascade into level 0 or the sweep comes by
+// the ref. Once such refs are more than half of what waits, each entry that
+// leaves has one block swept; the last one to leave takes all of them along.
+// So Next is exact in level 0, and a wheel in which nothing waits is empty.
 
 import "math/bits"
 
@@ -41,24 +49,26 @@ const (
 	wheelDigit  = 6                                  // bits of time that a level decides on
 	wheelSlots  = 1 << wheelDigit                    // slots a level: one word of occupancy
 	wheelLevels = (64 + wheelDigit - 1) / wheelDigit // enough for every uint64
-	blockRefs   = 13                                 // fills a timerBlock up to 64 bytes
-	blockPlace  = 4                                  // bits of timerEntry.place that count within a block
+	wheelDebris = 1024                               // so many refs of cancelled entries are not worth a sweep
 	noSlot      = slotID(wheelLevels << wheelDigit)  // one past the last slot
 	noIndex     = ^uint32(0)                         // no block, no chunk
 )
 
 // timerWheel holds values of type T until their deadline. It is not safe for
-// concurrent use. It holds at most 2^28 entries; one more is a panic.
+// concurrent use. It holds at most 2^28 entries, the cancelled ones included
+// whose refs are still to be swept up; one more is a panic.
 type timerWheel[T any] struct {
 	now     uint64 // latest time passed to Advance
 	elapsed uint64 // time up to which the slots have been worked off, <= now
 	opened  slotID // slot whose cascade was interrupted, not empty; else noSlot
 	gen     uint32 // generation of the newest entry
 
-	occupied [wheelLevels]uint64 // bit s of word l: slot s of level l is not empty
-	slots    [noSlot]timerSlot
-	entries  timerSlab[timerEntry[T]]
-	blocks   timerSlab[timerBlock]
+	occupied  [wheelLevels]uint64 // bit s of word l: slot s of level l is not empty
+	slots     [noSlot]timerSlot
+	entries   timerSlab[timerEntry[T]]
+	blocks    timerSlab[timerBlock]
+	cancelled int    // entries that are cancelled but still have a ref
+	broom     uint32 // index of the block to be swept next
 }
 
 // timerHandle names an entry to Cancel. The zero timerHandle names none. A
@@ -68,29 +78,12 @@ type timerHandle struct {
 	gen   uint32
 }
 
-// slotID is level<<wheelDigit | slot.
-type slotID uint16
-
-// timerSlot is a list of blocks. Its fields mean nothing while it is empty.
-type timerSlot struct {
-	head, tail uint32
-}
-
-// timerEntry is a value that waits. Its gen is 0 while it is free.
+// timerEntry is a value that waits. All of it is zero once it has left.
 type timerEntry[T any] struct {
 	deadline uint64
 	gen      uint32
-	place    uint32 // block<<blockPlace | position in its refs
+	place    uint32 // in level 0: block<<placeBits | 1 + position in its refs; above: 0
 	value    T
-}
-
-// timerBlock is a part of a slot's list: 64 bytes, never without a live ref.
-// The live refs are in order; what is cancelled leaves a hole.
-type timerBlock struct {
-	next, prev uint32 // blocks of the same slot, noIndex at the ends
-	slot       slotID
-	live       uint16 // bit i: refs[i] is an entry
-	refs       [blockRefs]uint32
 }
 
 // newTimerWheel returns an empty wheel that stands at now.
@@ -103,7 +96,7 @@ func newTimerWheel[T any](now uint64) *timerWheel[T] {
 }
 
 // Len is the number of entries that wait.
-func (w *timerWheel[T]) Len() int { return w.entries.used }
+func (w *timerWheel[T]) Len() int { return w.entries.used - w.cancelled }
 
 // Insert adds v, to be fired by the first Advance whose time is at or past
 // deadline. A deadline before the latest time passed to Advance counts as that
@@ -116,8 +109,18 @@ func (w *timerWheel[T]) Insert(deadline uint64, v T) timerHandle {
 	e.deadline = max(deadline, w.now)
 	e.gen = w.gen
 	e.value = v
-	e.place = w.push(slotFor(e.deadline, w.elapsed), i)
-	return timerHandle{index: i, gen: e.gen}
+	w.push(slotFor(e.deadline, w.elapsed), e.deadline, i)
+	return timerHandle{index: i, gen: w.gen}
+}
+
+// Get returns the value of the entry of h and its deadline, as Insert took it.
+// It reports false if that entry has been fired or cancelled.
+func (w *timerWheel[T]) Get(h timerHandle) (deadline uint64, v T, ok bool) {
+	e := w.entries.lookup(h.index)
+	if e == nil || e.gen != h.gen || h.gen == 0 {
+		return 0, v, false
+	}
+	return e.deadline, e.value, true
 }
 
 // Cancel removes the entry of h and returns its value. It reports false, and
@@ -130,10 +133,34 @@ func (w *timerWheel[T]) Cancel(h timerHandle) (v T, ok bool) {
 	return w.take(h.index, e), true
 }
 
+// Scan calls visit with the waiting entries among the next budget places, at
+// least one, of the wheel's memory from cursor on: 0 to begin, then what the
+// call before returned, until that is 0 again. The order means nothing. An
+// entry that waits during the whole scan is visited once; one that comes or
+// goes meanwhile may be. In visit and between the calls the wheel may be used
+// freely.
+func (w *timerWheel[T]) Scan(cursor uint32, budget int, visit func(deadline uint64, h timerHandle, v T)) (next uint32) {
+	for budget = max(budget, 1); int(cursor/slabChunk) < len(w.entries.mem); budget-- {
+		if budget == 0 {
+			return cursor
+		}
+		e := w.entries.lookup(cursor)
+		if e == nil { // the whole chunk
+			cursor = (cursor/slabChunk + 1) * slabChunk
+			continue
+		}
+		if e.gen != 0 {
+			visit(e.deadline, timerHandle{index: cursor, gen: e.gen}, e.value)
+		}
+		cursor++
+	}
+	return 0
+}
+
 // Next returns a time before which Advance has nothing to do: the earliest
 // deadline if that is near (in level 0), else a lower bound of it, where a
 // cascade is due. At that time the wheel comes nearer to the deadline by a
-// level at least. It is not past the time of the last Advance if that had
+// level at least, or gets rid of refs of cancelled entries. It is not past the time of the last Advance if that had
 // more to do. ok is false if the wheel is empty.
 func (w *timerWheel[T]) Next() (at uint64, ok bool) {
 	s := w.first()
@@ -148,7 +175,7 @@ func (w *timerWheel[T]) Next() (at uint64, ok bool) {
 // those are equal, of their inserts. A now before that of an earlier call
 // counts as the earlier one.
 //
-// It moves at most budget entries, up to another slot or out, and reports
+// It moves at most budget refs, up to another slot or out, and reports
 // whether more are to be moved until now: call it again then. In between, and
 // in fire, the wheel may be used freely, but fire must not call Advance. What
 // is inserted for now or before is part of the same sweep, so a fire that
@@ -176,7 +203,7 @@ func (w *timerWheel[T]) Advance(now uint64, budget int, fire func(T)) (more bool
 
 // expire fires up to budget entries of a slot of level 0 and returns how many.
 func (w *timerWheel[T]) expire(s slotID, budget int, fire func(T)) (fired int) {
-	for fired < budget && w.occupied[0]&s.bit() != 0 {
+	for fired < budget && w.isOccupied(s) {
 		b := w.blocks.at(w.slots[s].head)
 		i := b.refs[bits.TrailingZeros16(b.live)]
 		fired++
@@ -194,29 +221,26 @@ func (w *timerWheel[T]) cascade(s slotID, budget int) (moved int) {
 	b := w.blocks.at(head)
 	live := b.live
 	for {
-		// All deadlines of the block, and the next block, are read before any
-		// entry is placed: these loads do not depend on each other, so their
-		// cache misses overlap. They are most of what a cascade costs.
-		// The bits of live are tested one by one for the same reason: finding
-		// the next set bit compiles to BSF on amd64, which waits for the old
-		// value of its destination and so chains the loads (three times slower).
-		var deadlines [blockRefs]uint64
-		for p, ref := range &b.refs {
-			if live>>p&1 != 0 {
-				deadlines[p] = w.entries.at(ref).deadline
-			}
-		}
+		// The entries that go to level 0, and the next block, are read before
+		// any of this block is placed: these loads do not depend on each other,
+		// so their cache misses overlap. They are most of what a cascade costs.
+		gone := w.gone(b, start+wheelSlots-1)
 		next, nextLive := b.next, uint16(0)
 		if next != noIndex {
 			nextLive = w.blocks.at(next).live
 		}
 
-		for p, ref := range &b.refs {
-			if live>>p&1 != 0 && moved < budget {
-				w.entries.at(ref).place = w.push(slotFor(deadlines[p], start), ref)
-				live &^= 1 << p
-				moved++
+		for p, i := range &b.refs {
+			if live>>p&1 == 0 || moved == budget {
+				continue
 			}
+			if gone>>p&1 != 0 {
+				w.bury(i)
+			} else {
+				w.push(slotFor(b.deadlines[p], start), b.deadlines[p], i)
+			}
+			live &^= 1 << p
+			moved++
 		}
 		if b.live = live; live != 0 {
 			return moved
@@ -247,86 +271,16 @@ func (w *timerWheel[T]) first() slotID {
 func (w *timerWheel[T]) take(i uint32, e *timerEntry[T]) T {
 	v, place := e.value, e.place
 	*e = timerEntry[T]{}
-	w.entries.release(i)
-
-	block := place >> blockPlace
-	b := w.blocks.at(block)
-	b.live &^= 1 << (place & (1<<blockPlace - 1))
-	if b.live == 0 {
-		w.drop(block, b)
+	if place == 0 {
+		w.cancelled++
+	} else {
+		w.entries.release(i)
+		w.pull(place)
+	}
+	if n := w.Len(); n == 0 {
+		w.clear()
+	} else if w.cancelled > n/2+wheelDebris {
+		w.sweep()
 	}
 	return v
-}
-
-// push puts the entry with index i at the tail of s and returns its place.
-func (w *timerWheel[T]) push(s slotID, i uint32) (place uint32) {
-	var b *timerBlock
-	p := blockRefs
-	if w.occupied[s>>wheelDigit]&s.bit() != 0 {
-		b = w.blocks.at(w.slots[s].tail)
-		p = bits.Len16(b.live) // holes behind the last live ref are free again
-	}
-	if p >= blockRefs {
-		b = w.grow(s)
-		p = 0
-	}
-	b.refs[p] = i
-	b.live |= 1 << p
-	return w.slots[s].tail<<blockPlace | uint32(p)
-}
-
-// grow adds a block at the tail of s. The caller fills it.
-func (w *timerWheel[T]) grow(s slotID) *timerBlock {
-	i, b := w.blocks.alloc()
-	b.next, b.prev, b.slot, b.live = noIndex, noIndex, s, 0
-	slot, word := &w.slots[s], &w.occupied[s>>wheelDigit]
-	if *word&s.bit() == 0 {
-		*word |= s.bit()
-		slot.head = i
-	} else {
-		b.prev = slot.tail
-		w.blocks.at(slot.tail).next = i
-	}
-	slot.tail = i
-	return b
-}
-
-// drop removes a block without live refs from its slot. If an opened slot is
-// empty with it, its cascade is complete and elapsed moves to its start.
-func (w *timerWheel[T]) drop(i uint32, b *timerBlock) {
-	s := b.slot
-	slot := &w.slots[s]
-	switch {
-	case b.prev == noIndex && b.next == noIndex:
-		w.occupied[s>>wheelDigit] &^= s.bit()
-		if s == w.opened {
-			w.elapsed = s.start(w.elapsed)
-			w.opened = noSlot
-		}
-	case b.prev == noIndex:
-		slot.head = b.next
-		w.blocks.at(b.next).prev = noIndex
-	case b.next == noIndex:
-		slot.tail = b.prev
-		w.blocks.at(b.prev).next = noIndex
-	default:
-		w.blocks.at(b.prev).next = b.next
-		w.blocks.at(b.next).prev = b.prev
-	}
-	w.blocks.release(i)
-}
-
-// slotFor returns the slot of a deadline, not before elapsed, as seen at elapsed.
-func slotFor(deadline, elapsed uint64) slotID {
-	level := uint(bits.Len64((deadline^elapsed)|1)-1) / wheelDigit
-	return slotID(level<<wheelDigit) | slotID(deadline>>(level*wheelDigit)%wheelSlots)
-}
-
-// bit is the slot's bit in its level's word of occupancy.
-func (s slotID) bit() uint64 { return 1 << (s % wheelSlots) }
-
-// start is the first tick of the slot, as seen at elapsed.
-func (s slotID) start(elapsed uint64) uint64 {
-	shift := uint(s>>wheelDigit) * wheelDigit
-	return elapsed>>shift>>wheelDigit<<wheelDigit<<shift | uint64(s%wheelSlots)<<shift
 }

@@ -87,13 +87,31 @@ func BenchmarkTimerWheelCancel(b *testing.B) {
 	})
 }
 
-// BenchmarkTimerWheelCancelAtRandom is the worst order for the caches: two
-// misses, of the entry and then of its block.
+// BenchmarkTimerWheelCancelAtRandom is the worst order for the caches: a miss
+// for the entry, and one in the sweep for each that waits beside those that do
+// not any more.
 func BenchmarkTimerWheelCancelAtRandom(b *testing.B) {
 	benchWheel(b, func(b *testing.B, rng *rand.Rand, pending int) {
 		benchWheelCancel(b, rng, pending, func(handles []timerHandle) {
 			rng.Shuffle(pending, func(i, j int) { handles[i], handles[j] = handles[j], handles[i] })
 		})
+	})
+}
+
+// BenchmarkTimerWheelFloor is a bare write to entries at random: what the
+// machine takes at least when each is touched once, long after its insert.
+func BenchmarkTimerWheelFloor(b *testing.B) {
+	benchWheel(b, func(b *testing.B, rng *rand.Rand, pending int) {
+		s := newTimerSlab[timerEntry[string]]()
+		order := make([]uint32, pending)
+		for i := range order {
+			order[i], _ = s.alloc()
+		}
+		rng.Shuffle(pending, func(i, j int) { order[i], order[j] = order[j], order[i] })
+		b.ResetTimer()
+		for n := range b.N {
+			s.at(order[n%pending]).gen++
+		}
 	})
 }
 
@@ -104,6 +122,12 @@ func benchWheelCancel(b *testing.B, rng *rand.Rand, pending int, order func([]ti
 		handles[i] = w.Insert(wheelBenchEpoch+1+rng.Uint64N(wheelBenchHour), "payload")
 	}
 	order(handles)
+	for range 2 { // wear it: the sweep is to be in its stride
+		for i, h := range handles {
+			w.Cancel(h)
+			handles[i] = w.Insert(wheelBenchEpoch+1+rng.Uint64N(wheelBenchHour), "payload")
+		}
+	}
 	runtime.GC()
 	b.ResetTimer()
 	for done := 0; done < b.N; {

@@ -18,7 +18,10 @@ func checkTimerWheel[T comparable](w *timerWheel[T]) error {
 			return fmt.Errorf("opened slot starts at %d, elapsed is %d, now %d", at, w.elapsed, w.now)
 		}
 	}
-	entries, blocks := 0, 0
+	if w.Len() == 0 && w.blocks.used > 0 || w.cancelled < 0 {
+		return fmt.Errorf("%d wait, %d are cancelled, and there are %d blocks", w.Len(), w.cancelled, w.blocks.used)
+	}
+	entries, blocks, cancelled := map[uint32]bool{}, 0, 0
 	for s := range noSlot {
 		if w.occupied[s>>wheelDigit]&s.bit() == 0 {
 			continue
@@ -42,16 +45,29 @@ func checkTimerWheel[T comparable](w *timerWheel[T]) error {
 				if b.live>>p&1 == 0 {
 					continue
 				}
-				entries++
 				e := w.entries.lookup(ref)
-				if e == nil || slabIsFree(&w.entries, ref) || e.gen == 0 {
-					return fmt.Errorf("slot %d holds free entry %d", s, ref)
+				if e == nil || slabIsFree(&w.entries, ref) || entries[ref] {
+					return fmt.Errorf("slot %d holds entry %d, which is free or in a slot already", s, ref)
 				}
-				if e.place != i<<blockPlace|uint32(p) {
-					return fmt.Errorf("entry %d at block %d, position %d has place %x", ref, i, p, e.place)
+				entries[ref] = true
+				deadline, place := e.deadline, i<<placeBits|uint32(p+1)
+				if s >= wheelSlots {
+					deadline, place = b.deadlines[p], 0
 				}
-				if e.deadline < seen || slotFor(e.deadline, seen) != s {
-					return fmt.Errorf("entry %d with deadline %d is in slot %d, seen at %d", ref, e.deadline, s, seen)
+				if deadline < seen || slotFor(deadline, seen) != s {
+					return fmt.Errorf("entry %d with deadline %d is in slot %d, seen at %d", ref, deadline, s, seen)
+				}
+				if e.place != place {
+					return fmt.Errorf("entry %d at block %d, position %d of slot %d has place %x", ref, i, p, s, e.place)
+				}
+				if e.gen == 0 {
+					if cancelled++; s < wheelSlots {
+						return fmt.Errorf("slot %d of level 0 holds cancelled entry %d", s, ref)
+					}
+					continue
+				}
+				if e.deadline != deadline {
+					return fmt.Errorf("entry %d has deadline %d, its ref %d", ref, e.deadline, deadline)
 				}
 				if e.gen <= last[e.deadline] {
 					return fmt.Errorf("slot %d: generation %d behind %d for deadline %d", s, e.gen, last[e.deadline], e.deadline)
@@ -66,13 +82,21 @@ func checkTimerWheel[T comparable](w *timerWheel[T]) error {
 			return fmt.Errorf("slot %d ends with block %d, tail is %d", s, prev, w.slots[s].tail)
 		}
 	}
-	if entries != w.entries.used || blocks != w.blocks.used {
-		return fmt.Errorf("%d entries of %d and %d blocks of %d are in slots", entries, w.entries.used, blocks, w.blocks.used)
+	if len(entries) != w.entries.used || cancelled != w.cancelled || blocks != w.blocks.used {
+		return fmt.Errorf("%d entries of %d, %d cancelled of %d and %d blocks of %d are in slots",
+			len(entries), w.entries.used, cancelled, w.cancelled, blocks, w.blocks.used)
 	}
 	for c, mem := range w.entries.mem {
 		for i := 0; mem != nil && i < slabChunk; i++ {
-			if mem[i] != (timerEntry[T]{}) && w.entries.free[c][i/64]>>(i%64)&1 == 1 {
-				return fmt.Errorf("free entry %d of chunk %d is not zero: %+v", i, c, mem[i])
+			if mem[i] != (timerEntry[T]{}) && mem[i].gen == 0 {
+				return fmt.Errorf("entry %d of chunk %d has left and is not zero: %+v", i, c, mem[i])
+			}
+		}
+	}
+	for c, mem := range w.blocks.mem {
+		for i := 0; mem != nil && i < slabChunk; i++ {
+			if (mem[i].live == 0) != (w.blocks.free[c][i/64]>>(i%64)&1 == 1) {
+				return fmt.Errorf("block %d of chunk %d has refs %b, but whether it is free says otherwise", i, c, mem[i].live)
 			}
 		}
 	}

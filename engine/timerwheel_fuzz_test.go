@@ -16,7 +16,7 @@ func FuzzTimerWheel(f *testing.F) {
 		for ; len(ops) >= 3 && m.next < 500; ops = ops[3:] {
 			arg := uint64(ops[1]) << (ops[2] % 48)
 			budget := int(ops[0]>>4) * 3
-			switch ops[0] % 8 {
+			switch ops[0] % 10 {
 			case 0:
 				m.insert(addTicks(m.now, arg))
 			case 1: // a tick before the border
@@ -39,6 +39,12 @@ func FuzzTimerWheel(f *testing.F) {
 				if n := len(m.gone); n > 0 {
 					m.cancelGone(int(binary.LittleEndian.Uint16(ops[1:])) % n)
 				}
+			case 8:
+				for range arg % (2 * slabChunk) {
+					m.wheel.sweep()
+				}
+			case 9:
+				m.scan(int(arg%slabChunk), func() { m.advance(addTicks(m.now, uint64(budget)), 1, nil) })
 			}
 			m.check()
 		}

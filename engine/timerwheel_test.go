@@ -47,6 +47,9 @@ func (m *wheelModel) insert(deadline uint64) {
 func (m *wheelModel) cancel(i int) {
 	e := m.waiting[i]
 	m.waiting = slices.Delete(m.waiting, i, i+1)
+	if deadline, v, ok := m.wheel.Get(e.handle); !ok || v != e.value || deadline != e.deadline {
+		m.t.Fatalf("Get of waiting entry %d = %d, %d, %v", e.value, deadline, v, ok)
+	}
 	if v, ok := m.wheel.Cancel(e.handle); !ok || v != e.value {
 		m.t.Fatalf("Cancel of waiting entry %d = %d, %v", e.value, v, ok)
 	}
@@ -54,8 +57,42 @@ func (m *wheelModel) cancel(i int) {
 }
 
 func (m *wheelModel) cancelGone(i int) {
+	if _, v, ok := m.wheel.Get(m.gone[i]); ok {
+		m.t.Fatalf("Get of a handle whose entry has left found entry %d", v)
+	}
 	if v, ok := m.wheel.Cancel(m.gone[i]); ok {
 		m.t.Fatalf("Cancel of a handle whose entry has left removed entry %d", v)
+	}
+}
+
+// scan visits all entries in steps of budget, with the wheel in use between
+// them, and wants each that waited all the time once, and none that never did.
+func (m *wheelModel) scan(budget int, between func()) {
+	before := slices.Clone(m.waiting)
+	seen := map[timerHandle]wheelModelEntry{}
+	for cursor := uint32(0); ; between() {
+		looked := 0
+		cursor = m.wheel.Scan(cursor, budget, func(deadline uint64, h timerHandle, v uint64) {
+			looked++
+			if _, twice := seen[h]; twice {
+				m.t.Fatalf("Scan visited entry %d twice", v)
+			}
+			seen[h] = wheelModelEntry{deadline: deadline, value: v, handle: h}
+			if i := slices.Index(m.waiting, seen[h]); i < 0 {
+				m.t.Fatalf("Scan visited %+v, which does not wait", seen[h])
+			}
+		})
+		if looked > max(budget, 1) {
+			m.t.Fatalf("Scan visited %d entries with a budget of %d", looked, budget)
+		}
+		if cursor == 0 {
+			break
+		}
+	}
+	for _, e := range before {
+		if _, ok := seen[e.handle]; !ok && slices.Contains(m.waiting, e) {
+			m.t.Fatalf("Scan left out entry %d", e.value)
+		}
 	}
 }
 
@@ -96,7 +133,7 @@ func (m *wheelModel) advance(now uint64, budget int, inFire func()) (more bool) 
 // advanceFully calls Advance until it is done, which it must be soon: an entry
 // moves at most once a level.
 func (m *wheelModel) advanceFully(now uint64, budget int) {
-	for calls := m.wheel.Len()*wheelLevels + 1; m.advance(now, budget, nil); calls-- {
+	for calls := m.wheel.entries.used*wheelLevels + 1; m.advance(now, budget, nil); calls-- {
 		if calls == 0 {
 			m.t.Fatalf("Advance(%d, %d) does not end", now, budget)
 		}
@@ -149,7 +186,7 @@ func TestTimerWheelAgainstModel(t *testing.T) {
 			m := newWheelModel(t, rng.Uint64N(1<<rng.UintN(42)))
 			burst := 1 << rng.UintN(7)
 			for range steps {
-				switch rng.UintN(10) {
+				switch rng.UintN(12) {
 				case 0, 1, 2:
 					for range rng.IntN(burst) + 1 {
 						m.insert(m.now + randomWheelDelay(rng))
@@ -183,7 +220,17 @@ func TestTimerWheelAgainstModel(t *testing.T) {
 					if at, ok := m.wheel.Next(); ok {
 						m.advanceFully(at, rng.IntN(burst)+1)
 					}
-				case 9:
+				case 9: // no test waits for wheelDebris
+					for range rng.IntN(slabChunk / 4) {
+						m.wheel.sweep()
+					}
+				case 10:
+					m.scan(rng.IntN(500), func() {
+						m.insert(m.now + randomWheelDelay(rng))
+						m.cancel(rng.IntN(len(m.waiting)))
+						m.advance(m.now+rng.Uint64N(3), burst, nil)
+					})
+				case 11:
 					m.advanceFully(m.now+randomWheelDelay(rng), rng.IntN(burst)+1)
 				}
 				m.check()

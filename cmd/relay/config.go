@@ -1,6 +1,9 @@
 package main
 
-import "time"
+import (
+	"path/filepath"
+	"time"
+)
 
 // defaultAPIKey is the key of every relay nobody has configured. It is
 // public, so a relay that still uses it says so at start.
@@ -34,12 +37,32 @@ type Config struct {
 	MaxDelayed int
 	MaxDelay   time.Duration
 
+	DataDir     string // noDataDir for none; a relative one is meant from configDir
+	OnMissed    string
+	MissedRate  int // a second
+	MissedGrace time.Duration
+
+	RequireExplicitBroadcast bool
+	IdempotencyWindow        time.Duration
+	MaxIdempotencyBytes      int
+
 	Loops  int // 0 = one a core
 	Shards int // 0 = four a core
 
 	LogLevel  string
 	LogFormat string
+
+	configDir string // where the config file is
 }
+
+// noDataDir is the value of data_dir that keeps delayed pushes in memory.
+const noDataDir = "none"
+
+// The values of on_missed.
+const (
+	missedSend = "send"
+	missedDrop = "drop"
+)
 
 // Default returns the settings of a relay that nobody has configured.
 func Default() Config {
@@ -65,6 +88,14 @@ func Default() Config {
 
 		MaxDelayed: 10_000_000,
 		MaxDelay:   365 * 24 * time.Hour,
+
+		DataDir:     "data",
+		OnMissed:    missedSend,
+		MissedRate:  10_000,
+		MissedGrace: 3 * time.Second,
+
+		IdempotencyWindow:   5 * time.Minute,
+		MaxIdempotencyBytes: 64 << 20,
 
 		LogLevel:  "info",
 		LogFormat: formatText,
@@ -105,6 +136,9 @@ func (c Config) Settled(m machine, files budget) Config {
 		if m.memory > 0 {
 			c.MaxTotalPendingBytes = max(m.memory/pendingShare, minPending)
 		}
+	}
+	if c.DataDir != noDataDir && !filepath.IsAbs(c.DataDir) {
+		c.DataDir = filepath.Join(c.configDir, c.DataDir)
 	}
 	return c
 }

@@ -68,18 +68,21 @@ func TestOptionsCarryEverySetting(t *testing.T) {
 	c := Config{Port: 1, Host: "::1", WSPath: "/2", PushPath: "/3", APIKey: "4", AllowedOrigins: []string{"5"},
 		MaxConnections: 6, MaxHandshakes: 7, MaxPushBytes: 8, MaxMessageBytes: 9, MaxMessageRate: 10,
 		MaxPendingBytes: 11, MaxTotalPendingBytes: 12, HandshakeTimeout: 13, WriteTimeout: 14, PingInterval: 15,
-		PongTimeout: 16, MaxDelayed: 17, MaxDelay: 18, Loops: 19, Shards: 20}
+		PongTimeout: 16, MaxDelayed: 17, MaxDelay: 18, Loops: 19, Shards: 20,
+		OnMissed: missedDrop, MissedRate: 22, MissedGrace: 23, RequireExplicitBroadcast: true, IdempotencyWindow: 24, MaxIdempotencyBytes: 25}
 	log := slog.New(slog.DiscardHandler)
 	want := engine.DefaultOptions()
 	want.Addr, want.MaxConns, want.MaxHandshakes, want.MaxMessageBytes, want.MaxMessageRate = "[::1]:1", 6, 7, 9, 10
 	want.MaxPendingBytes, want.MaxTotalPendingBytes, want.HandshakeTimeout, want.WriteTimeout = 11, 12, 13, 14
 	want.PingInterval, want.PongTimeout, want.MaxDelayed, want.Loops, want.Shards = 15, 16, 17, 19, 20
 	want.MaxHTTPConns, want.Logger = 21, log
+	want.OnMissed, want.MissedRate, want.MissedGrace = engine.MissedDrop, 22, 23
 	if o := engineOptions(c, budget{http: 21}, log); !reflect.DeepEqual(o, want) {
 		t.Errorf("engine: %+v\nwant %+v", o, want)
 	}
 	a := apiOptions(c, log)
-	if a.WSPath != "/2" || a.PushPath != "/3" || a.APIKey != "4" || a.AllowedOrigins[0] != "5" || a.MaxPushBytes != 8 || a.MaxDelay != 18 || a.Logger != log {
+	if a.WSPath != "/2" || a.PushPath != "/3" || a.APIKey != "4" || a.AllowedOrigins[0] != "5" || a.MaxPushBytes != 8 || a.MaxDelay != 18 || a.Logger != log ||
+		!a.RequireExplicitBroadcast || a.Window != 24 || a.MaxIdempotencyBytes != 25 {
 		t.Errorf("api: %+v", a)
 	}
 }

@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"gorelay/api"
 )
 
 // source is where a value came from.
@@ -56,6 +59,9 @@ func load(path string, environ []string, write bool) (*loaded, error) {
 			return nil, err
 		}
 		l.broken = file.state == stateBroken
+		if l.config.configDir, err = filepath.Abs(filepath.Dir(path)); err != nil {
+			return nil, err
+		}
 		if !write {
 			l.notes = append(file.describe(), l.notes...)
 			return l, nil
@@ -153,6 +159,9 @@ func (l *loaded) validate(path string) error {
 		origin := map[source]string{fromDefault: "the defaults", fromEnvironment: "the environment", fromFile: path}
 		return fmt.Errorf("ws_path (from %s) and push_path (from %s) are both %q; allowed: two different paths",
 			origin[l.sources["ws_path"]], origin[l.sources["push_path"]], c.WSPath)
+	}
+	if slices.Contains(api.TakenPaths(c.PushPath), c.WSPath) {
+		return fmt.Errorf("ws_path is %q, which is a call of the push API at push_path %q; allowed: a path outside of it", c.WSPath, c.PushPath)
 	}
 	switch {
 	case c.APIKey == defaultAPIKey:

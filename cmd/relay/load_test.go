@@ -44,7 +44,7 @@ func TestNotes(t *testing.T) {
 		{"well-known key", `{}`, nil, []string{"well-known default"}},
 		{"well-known key, written out", `{"api_key":"` + defaultAPIKey + `"}`, nil, []string{"well-known default"}},
 		{"key with white space", `{}`, []string{"RELAY_API_KEY=geheim "}, []string{"white space"}},
-		{"unknown key", `{"api_key":"k","data_dir":"geheim","zzz":1}`, nil, []string{`"data_dir"`, `"zzz"`}},
+		{"unknown key", `{"api_key":"k","data_folder":"geheim","zzz":1}`, nil, []string{`"data_folder"`, `"zzz"`}},
 		{"misspelt key", `{"api_key":"k","max_conections":1}`, nil, []string{`did you mean "max_connections"?`}},
 		{"shadowed", `{"api_key":"k","port":1}`, []string{"RELAY_API_KEY=geheim", "PORT=1"}, []string{"variable PORT has no effect", "variable RELAY_API_KEY has no effect"}},
 		{"not shadowed by an empty value", `{"api_key":""}`, []string{"RELAY_API_KEY=geheim"}, nil},

@@ -205,6 +205,43 @@ func TestTwoRelaysOnOnePort(t *testing.T) {
 	second.wantLine(t, "ERROR port "+port+" is taken")
 }
 
+// Two relays in one folder: the port is what its user knows.
+func TestTwoRelaysInOneFolder(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Dir(put(t, `{"api_key":"k"}`))
+	port := start(t, dir, "PORT=0").wantPort(t)
+	second := start(t, dir, "PORT="+port)
+	second.wantExit(t, exitFailed)
+	second.wantLine(t, "ERROR port "+port+" is taken")
+	third := start(t, dir, "PORT=0")
+	third.wantExit(t, exitFailed)
+	third.wantLine(t, "ERROR data_dir "+regexp.QuoteMeta(filepath.Join(dir, "data"))+" is in use by another relay; ")
+}
+
+// Where delayed pushes are kept, and a folder that does not do.
+func TestDataDir(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ name, value, line string }{
+		{"beside the config file", `"data"`, `INFO delayed pushes are kept in \S+/data: 0 are waiting$`},
+		{"deeper", `"a/b"`, `INFO delayed pushes are kept in \S+/a/b: 0 are waiting$`},
+		{"empty", `""`, `INFO delayed pushes are kept in memory alone`},
+		{"none", `"none"`, `INFO delayed pushes are kept in memory alone`},
+		{"a file", `"config.json"`, `ERROR data_dir \S+/config.json is no folder; `},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			path := put(t, `{"port":"0","api_key":"k","data_dir":`+tc.value+`}`)
+			p := startCommand(t, t.TempDir(), nil, os.Args[0], "-config", path)
+			p.wantLine(t, tc.line)
+			if strings.HasPrefix(tc.line, "ERROR") {
+				p.wantExit(t, exitFailed)
+			} else {
+				p.wantPort(t)
+			}
+		})
+	}
+}
+
 func TestBrokenFileAndJSONLog(t *testing.T) {
 	t.Parallel()
 	path := put(t, `{"api_key":"geheim"`)
@@ -215,7 +252,7 @@ func TestBrokenFileAndJSONLog(t *testing.T) {
 	if strings.Contains(p.text(), "geheim") || strings.Contains(p.text(), defaultAPIKey) {
 		t.Errorf("the log shows a key:\n%s", p.text())
 	}
-	wantFile(t, wantNames(t, path, "config.json", "config.json.broken-")[1], `{"api_key":"geheim"`, 0o600)
+	wantFile(t, wantNames(t, path, "config.json", "config.json.broken-", "data")[1], `{"api_key":"geheim"`, 0o600)
 }
 
 func TestShadowedVariableIsNamed(t *testing.T) {

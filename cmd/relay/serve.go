@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -18,6 +20,7 @@ import (
 
 	"gorelay/api"
 	"gorelay/engine"
+	"gorelay/store"
 )
 
 // core is what a running relay asks of its engine.
@@ -37,6 +40,7 @@ type pushAPI interface {
 type relay struct {
 	engine core
 	server pushAPI
+	store  io.Closer  // nil without data_dir
 	served chan error // takes what the push API's Serve returned, once
 }
 
@@ -93,22 +97,43 @@ func stopSignals() []os.Signal {
 	return s
 }
 
-// open binds the port and starts everything behind it. c is settled.
+// open takes up the stored pushes, binds the port and starts everything behind
+// it. c is settled.
 func open(c Config, files budget, logger *slog.Logger) (*relay, error) {
 	o := apiOptions(c, logger)
 	o.MaxConns = files.http
-	clients := api.NewClients(o)
 	eo := engineOptions(c, files, logger)
 	eo.HTTPBusy = api.BusyAnswer()
-	e, err := engine.Listen(eo, clients)
+	st, err := openStore(c, logger)
+	if errors.Is(err, store.ErrLocked) {
+		// The same relay a second time, most likely: its user knows the port.
+		err = cmp.Or(probe(eo.Addr), err)
+	}
 	if err != nil {
 		return nil, err
+	}
+	r := &relay{served: make(chan error, 1)}
+	if st != nil {
+		r.store, eo.Vault, o.Secret = st, st, st.Secret()
+	}
+	e, err := engine.Listen(eo, api.NewClients(o))
+	if err != nil {
+		return nil, errors.Join(err, r.closeStore())
+	}
+	server := api.NewServer(o, e)
+	r.engine, r.server = e, server
+	if st != nil {
+		restore := func(receipt []byte) error {
+			server.RestoreReceipt(receipt)
+			return nil
+		}
+		if err := st.Receipts(restore); err != nil {
+			return nil, errors.Join(storageError{err}, r.closeStore())
+		}
 	}
 	if err := e.Start(); err != nil {
 		return nil, err
 	}
-	server := api.NewServer(o, e)
-	r := &relay{engine: e, server: server, served: make(chan error, 1)}
 	// Ends when drain calls the server's Shutdown; drain waits for it.
 	go func() {
 		err := server.Serve(e.HTTP())
@@ -118,6 +143,15 @@ func open(c Config, files budget, logger *slog.Logger) (*relay, error) {
 		r.served <- err
 	}()
 	return r, nil
+}
+
+// probe returns the error of opening a port, and leaves it closed.
+func probe(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }
 
 // stop drains the relay and returns the exit code: code, unless a second
@@ -160,13 +194,21 @@ func (r *relay) drain(ctx context.Context, forPushes time.Duration) error {
 	pushes, cancel := context.WithTimeout(ctx, forPushes)
 	defer cancel()
 	err := r.server.Shutdown(pushes)
-	err = errors.Join(err, r.engine.Shutdown(ctx))
+	err = errors.Join(err, r.engine.Shutdown(ctx), r.closeStore())
 	select {
 	case served := <-r.served:
 		return errors.Join(err, served)
 	case <-ctx.Done():
 		return errors.Join(err, ctx.Err())
 	}
+}
+
+// closeStore makes the disk know what was sent.
+func (r *relay) closeStore() error {
+	if r.store == nil {
+		return nil
+	}
+	return r.store.Close()
 }
 
 // logSummary is the last line of a run: what came of everything. A count that
@@ -222,6 +264,11 @@ func engineOptions(c Config, files budget, logger *slog.Logger) engine.Options {
 	o.PingInterval = c.PingInterval
 	o.PongTimeout = c.PongTimeout
 	o.MaxDelayed = c.MaxDelayed
+	o.MissedRate = c.MissedRate
+	o.MissedGrace = c.MissedGrace
+	if c.OnMissed == missedDrop {
+		o.OnMissed = engine.MissedDrop
+	}
 	o.Logger = logger
 	return o
 }
@@ -235,6 +282,9 @@ func apiOptions(c Config, logger *slog.Logger) api.Options {
 	o.MaxPushBytes = c.MaxPushBytes
 	o.MaxDelay = c.MaxDelay
 	o.AllowedOrigins = c.AllowedOrigins
+	o.RequireExplicitBroadcast = c.RequireExplicitBroadcast
+	o.Window = c.IdempotencyWindow
+	o.MaxIdempotencyBytes = int64(c.MaxIdempotencyBytes)
 	o.Logger = logger
 	return o
 }
@@ -255,7 +305,9 @@ func wirePath(p string) string {
 
 // openProblem turns an error of open into a line that says what to do.
 func openProblem(err error, c Config) string {
-	switch {
+	switch storage := (storageError{}); {
+	case errors.As(err, &storage):
+		return storageProblem(storage, c)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Sprintf("port %d is taken: another program, perhaps another relay, listens there; stop it, or choose another port (\"port\" in the config file, or PORT)", c.Port)
 	case errors.Is(err, syscall.EACCES) && c.Port < 1024:

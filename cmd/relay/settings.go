@@ -80,6 +80,22 @@ func settings() []setting {
 		{key: "max_delay", env: "RELAY_MAX_DELAY", kind: kindDuration, min: int64(time.Second), max: int64(200 * 365 * 24 * time.Hour),
 			field: func(c *Config) any { return &c.MaxDelay }, help: "longest delay of a push; past it 400"},
 
+		{key: "data_dir", env: "RELAY_DATA_DIR", kind: kindFolder,
+			field: func(c *Config) any { return &c.DataDir }, help: "folder for delayed pushes, seen from the config file; none keeps them in memory"},
+		{key: "on_missed", env: "RELAY_ON_MISSED", kind: kindChoice, choices: []string{missedSend, missedDrop},
+			field: func(c *Config) any { return &c.OnMissed }, help: "what becomes of delayed pushes that were due while the relay was down"},
+		{key: "missed_rate", env: "RELAY_MISSED_RATE", kind: kindCount, min: 1, max: maxCount,
+			field: func(c *Config) any { return &c.MissedRate }, help: "how many of those go out in a second"},
+		{key: "missed_grace", env: "RELAY_MISSED_GRACE", kind: kindDuration, min: minTimeout, max: maxTimeout, zero: "at once",
+			field: func(c *Config) any { return &c.MissedGrace }, help: "how long they wait after the start, for clients to come back"},
+
+		{key: "require_explicit_broadcast", env: "RELAY_REQUIRE_EXPLICIT_BROADCAST", kind: kindSwitch,
+			field: func(c *Config) any { return &c.RequireExplicitBroadcast }, help: "refuse a push without a target unless it says \"broadcast\": true"},
+		{key: "idempotency_window", env: "RELAY_IDEMPOTENCY_WINDOW", kind: kindDuration, min: int64(time.Second), max: maxTimeout,
+			field: func(c *Config) any { return &c.IdempotencyWindow }, help: "how long an Idempotency-Key is remembered"},
+		{key: "max_idempotency_bytes", env: "RELAY_MAX_IDEMPOTENCY_BYTES", kind: kindBytes, min: 1 << 10, max: maxMessage,
+			field: func(c *Config) any { return &c.MaxIdempotencyBytes }, help: "memory for Idempotency-Keys; past it a push with a new one gets 503"},
+
 		{key: "loops", env: "RELAY_LOOPS", kind: kindCount, min: 1, max: 1024, zero: "one a core",
 			field: func(c *Config) any { return &c.Loops }, help: "event loops"},
 		{key: "shards", env: "RELAY_SHARDS", kind: kindCount, min: 1, max: 1 << 16, zero: "four a core",
@@ -115,6 +131,10 @@ func (s *setting) allowed() string {
 		return `"*" for every origin, or origins such as "https://example.com"`
 	case kindChoice:
 		return strings.Join(s.choices, ", ")
+	case kindSwitch:
+		return "true or false"
+	case kindFolder:
+		return `a path without control characters, or "` + noDataDir + `" to keep delayed pushes in memory`
 	}
 	if s.zero != "" {
 		text += ", or 0 for " + s.zero

@@ -25,6 +25,8 @@ const (
 	kindDuration             // a string with units
 	kindOrigins              // a list of web origins
 	kindChoice               // one word of a few
+	kindSwitch               // true or false
+	kindFolder               // a path in the file system
 )
 
 // healthPath belongs to the health check and to no setting.
@@ -60,6 +62,12 @@ func (s *setting) set(c *Config, text string) bool {
 		}
 		*p = list
 		return true
+	case *bool:
+		v, err := strconv.ParseBool(strings.ToLower(strings.TrimSpace(text)))
+		if err == nil {
+			*p = v
+		}
+		return err == nil
 	case *string:
 		v, ok := s.word(text)
 		if ok {
@@ -79,6 +87,8 @@ func (s *setting) word(text string) (string, bool) {
 		return text, validPath(text)
 	case kindHost:
 		return validHost(text)
+	case kindFolder:
+		return text, !strings.ContainsFunc(text, unicode.IsControl)
 	case kindChoice:
 		text = strings.ToLower(strings.TrimSpace(text))
 		return text, slices.Contains(s.choices, text)
@@ -117,6 +127,8 @@ func (s *setting) text(c *Config) string {
 		return shortDuration(*p)
 	case *[]string:
 		return strings.Join(*p, ",")
+	case *bool:
+		return strconv.FormatBool(*p)
 	case *string:
 		return *p
 	}
@@ -137,7 +149,12 @@ func (s *setting) fromJSON(raw json.RawMessage) (text string, ok bool) {
 	case nil:
 		return "", true
 	case string:
+		if v == "" && s.kind == kindFolder {
+			return noDataDir, true // the one empty value that means something
+		}
 		return v, true
+	case bool:
+		return strconv.FormatBool(v), s.kind == kindSwitch
 	case json.Number:
 		switch s.kind {
 		case kindPort, kindCount, kindBytes:

@@ -1,0 +1,126 @@
+package api
+
+import (
+	"time"
+
+	"gorelay/engine"
+)
+
+// push reads, delivers and answers a push.
+func (s *Server) push(j *job) *refusal {
+	if refused := s.readBody(j); refused != nil {
+		return refused
+	}
+	before, own, refused := s.attempt(j, "", 0)
+	if refused != nil {
+		return refused
+	}
+	if own != nil {
+		defer s.promises.abandon(own)
+	}
+	p, refused := readPush(j.body, s.opts.MaxDelay)
+	if refused != nil {
+		return refused
+	}
+	if before != nil {
+		p.id, p.due = before.id, before.due
+		p.idText = s.ids.append(j.ids[:0], p.id)
+		j.answer = appendAccepted(j.answer, &p, before.matched)
+		return nil
+	}
+	now := j.ctx.Time()
+	if refused := p.settle(now, &s.opts); refused != nil {
+		return refused
+	}
+	j.ids = s.name(&p, now, j.ids[:0])
+	var receipt []byte
+	if own != nil && p.due != noTime {
+		receipt = appendReceipt(nil, own, &outcome{id: p.id, due: p.due})
+	}
+	matched, err := s.deliver(&p, now, receipt)
+	if err != nil {
+		return s.undelivered(err)
+	}
+	s.accepted.Add(1)
+	if own != nil {
+		s.promises.finish(own, outcome{id: p.id, due: p.due, matched: matched})
+	}
+	j.answer = appendAccepted(j.answer, &p, matched)
+	return nil
+}
+
+// attempt begins a request with an Idempotency-Key on the path below the push
+// path, and waits for a twin that is under way. answer is how many bytes of the
+// answer are kept at most. Of before and own at most one is not nil; both are
+// nil without a key.
+func (s *Server) attempt(j *job, below string, answer int) (before *outcome, own *attempt, refused *refusal) {
+	key, refused := idempotencyKey(&j.ctx.Request.Header)
+	if key == nil || refused != nil {
+		return nil, nil, refused
+	}
+	name, request := digestOf(key), digestOf([]byte(below), j.body)
+	for {
+		// The clock of ctx stands still, and a twin takes its time.
+		before, twin, own, refused := s.promises.begin(name, request, time.Now().UnixMilli(), answer)
+		if twin != nil {
+			<-twin.done
+			continue
+		}
+		if before != nil {
+			s.replayed.Add(1)
+			j.ctx.Response.Header.Set(replayedHeader, "true")
+		}
+		return before, own, refused
+	}
+}
+
+// name gives the push, which is accepted at now, its id. The text is appended
+// to room.
+func (s *Server) name(p *push, now time.Time, room []byte) []byte {
+	p.id = s.ids.next(now, s.pusher.NewKey())
+	start := len(room)
+	room = s.ids.append(room, p.id)
+	p.idText = room[start:]
+	return room
+}
+
+// deliver hands the push to the pusher, now or for later. The receipt is only
+// of use for later.
+func (s *Server) deliver(p *push, now time.Time, receipt []byte) (matched int, err error) {
+	if p.due != noTime {
+		return unmatched, s.pusher.Schedule([]engine.Delayed{p.delayed()}, receipt)
+	}
+	frame, _ := encode(p, now.UnixMilli())
+	switch {
+	case p.tokens != nil:
+		return s.pusher.Multicast(p.tokens, frame)
+	case p.user == "":
+		return s.pusher.Broadcast(frame)
+	}
+	return s.pusher.Send(p.user, frame)
+}
+
+// delayed is the push as the pusher keeps it until it is due.
+func (p *push) delayed() engine.Delayed {
+	d := engine.Delayed{
+		Key:     p.id.key,
+		Created: time.UnixMilli(p.id.ms),
+		Due:     time.UnixMilli(p.due),
+		Tokens:  p.tokens,
+	}
+	if p.user != "" {
+		d.Tokens = []string{p.user}
+	}
+	d.Frame, d.Stamp = encode(p, p.due)
+	return d
+}
+
+// undelivered is the answer to a push that the pusher returned err for. An
+// error that nobody expects is logged.
+func (s *Server) undelivered(err error) *refusal {
+	r := refusalOf(err)
+	if r == refusedInternal {
+		s.opts.Logger.Error("push failed", "err", err)
+	}
+	return r
+}

@@ -1,0 +1,388 @@
+package api
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"gorelay/engine"
+)
+
+// oracle is promises at its plainest: a list that is searched.
+type oracle struct {
+	window, most int64
+	kept         []oracleEntry
+}
+
+type oracleEntry struct {
+	key, request digest
+	expires      int64
+	answer       string
+	running      bool
+	room         int64
+}
+
+// begin returns "before", "twin", "own", "reused" or "full".
+func (o *oracle) begin(key, request digest, now int64, answer int) (string, *oracleEntry) {
+	for i := range o.kept {
+		e := &o.kept[i]
+		switch {
+		case e.key != key || !e.running && e.expires <= now:
+		case e.request != request:
+			return "reused", nil
+		case e.running:
+			return "twin", nil
+		default:
+			return "before", e
+		}
+	}
+	var bytes int64
+	live := o.kept[:0]
+	for _, e := range o.kept {
+		if e.running || e.expires > now {
+			live = append(live, e)
+			bytes += e.room
+		}
+	}
+	o.kept = live
+	room := costOf(answer)
+	if bytes+room > o.most {
+		return "full", nil
+	}
+	o.kept = append(o.kept, oracleEntry{key: key, request: request, expires: now + o.window, running: true, room: room})
+	return "own", nil
+}
+
+func (o *oracle) end(key digest, answer string, kept bool) {
+	for i := range o.kept {
+		if e := &o.kept[i]; e.key == key && e.running {
+			if !kept {
+				o.kept = append(o.kept[:i], o.kept[i+1:]...)
+				return
+			}
+			e.running, e.answer, e.room = false, answer, costOf(len(answer))
+			return
+		}
+	}
+}
+
+func TestPromisesAgainstAnOracle(t *testing.T) {
+	for seed := range uint64(20) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		const most = 16 * promiseCost
+		m := newPromises(50*time.Millisecond, most)
+		o := &oracle{window: 50, most: most}
+		running := map[digest]*attempt{}
+		rooms := map[digest]int{} // for their answers
+		now, served := int64(1000), map[string]int{}
+		for step := range 20_000 {
+			now += int64(random.IntN(4))
+			key := digest{byte(random.IntN(30))}
+			if a := running[key]; a != nil && random.IntN(2) == 0 {
+				answer := strings.Repeat("x", random.IntN(rooms[key]+1))
+				kept := random.IntN(3) > 0
+				o.end(key, answer, kept)
+				if kept {
+					m.finish(a, outcome{id: pushID{1, uint64(step)}, answer: []byte(answer)})
+				}
+				m.abandon(a)
+				select {
+				case <-a.done:
+				default:
+					t.Fatalf("seed %d, step %d: twins are left waiting", seed, step)
+				}
+				delete(running, key)
+				continue
+			}
+			request := digest{byte(random.IntN(5) / 4)}
+			room := random.IntN(300)
+			want, entry := o.begin(key, request, now, room)
+			before, twin, own, refused := m.begin(key, request, now, room)
+			got := "own"
+			switch {
+			case before != nil:
+				got = "before"
+			case twin != nil:
+				got = "twin"
+			case refused == refusedReused:
+				got = "reused"
+			case refused == refusedPromise:
+				got = "full"
+			}
+			if got != want || got == "before" && string(before.answer) != entry.answer || got == "twin" && twin != running[key] {
+				t.Fatalf("seed %d, step %d: %s, want %s", seed, step, got, want)
+			}
+			if own != nil {
+				running[key], rooms[key] = own, room
+			}
+			served[got]++
+			if m.bytes > most || m.bytes < 0 {
+				t.Fatalf("seed %d, step %d: %d bytes", seed, step, m.bytes)
+			}
+		}
+		for _, kind := range []string{"own", "before", "twin", "reused", "full"} {
+			if served[kind] == 0 {
+				t.Fatalf("seed %d: the test never saw %q", seed, kind)
+			}
+		}
+		for _, a := range running {
+			m.abandon(a)
+		}
+		now += 100
+		m.forget(now, most)
+		if m.bytes != 0 || len(m.kept)+len(m.answers)+len(m.expiry)+len(m.running) != 0 {
+			t.Fatalf("seed %d: %d bytes, %d kept, %d answers, %d expiries are left", seed, m.bytes, len(m.kept), len(m.answers), len(m.expiry))
+		}
+	}
+}
+
+// What a key is said to cost is not less than what it takes.
+func TestPromisesCountHonestly(t *testing.T) {
+	for _, answer := range []int{0, 1, 100, 1000} {
+		t.Run(fmt.Sprintf("%d bytes", answer), func(t *testing.T) {
+			heapBytes := func() uint64 {
+				var s runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&s)
+				return s.HeapAlloc
+			}
+			before := heapBytes()
+			m := newPromises(time.Hour, 24<<20)
+			n := 0
+			for ; ; n++ {
+				key := digestOf(fmt.Append(nil, n))
+				_, _, own, refused := m.begin(key, key, int64(n), answer)
+				if refused != nil {
+					break
+				}
+				o := outcome{}
+				if answer > 0 {
+					o.answer = make([]byte, answer)
+				}
+				m.finish(own, o)
+			}
+			used := int64(heapBytes() - before)
+			if used > m.most {
+				t.Errorf("%d keys take %d bytes, %d each, and are counted as %d", n, used, used/int64(n), m.bytes)
+			}
+			t.Logf("%d keys take %d bytes each, counted as %d", n, used/int64(n), m.bytes/int64(n))
+			runtime.KeepAlive(m)
+		})
+	}
+}
+
+func TestIdempotencyKeyIsJudged(t *testing.T) {
+	r := startRelay(t)
+	p := r.dial(t)
+	const body = `{"event_name":"e","subject":1}`
+	for _, test := range []struct {
+		name, headers string
+		good          bool
+	}{
+		{"one character", "Idempotency-Key: !", true},
+		{"most characters", "Idempotency-Key: " + strings.Repeat("~", maxIdempotencyKey), true},
+		{"other case", "idempotency-KEY: x", true},
+		{"empty", "Idempotency-Key:", false},
+		{"too long", "Idempotency-Key: " + strings.Repeat("~", maxIdempotencyKey+1), false},
+		{"space inside", "Idempotency-Key: a b", false},
+		{"not ASCII", "Idempotency-Key: \xc3\xa9", false},
+		{"twice", "Idempotency-Key: a\r\nIdempotency-Key: a", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p.t = t
+			for _, target := range []string{"", "/batch"} {
+				content := body
+				if target != "" {
+					content = `{"items":[` + body + `]}`
+				}
+				p.request("POST", target, content, test.headers, "X-Nonce: "+target)
+				switch {
+				case !test.good:
+					p.wantRefusal(400, "Idempotency-Key must be given once, as 1 to 128 visible ASCII characters")
+				case target == "":
+					p.wantStatus(200)
+				default: // the key is taken
+					p.wantRefusal(409, "another request")
+				}
+			}
+			if calls := r.recorder.take(); (len(calls) == 1) != test.good {
+				t.Errorf("deliveries %+v", calls)
+			}
+		})
+	}
+}
+
+func TestRetryIsAnsweredAsTheFirst(t *testing.T) {
+	r := startRelay(t)
+	p := r.dial(t)
+	at := inSeconds(500)
+	for i, body := range []string{
+		`{"event_name":"e","subject":1}`,
+		`{"event_name":"e","subject":1,"token":"u","include_id":true}`,
+		`{"event_name":"e","subject":1,"delay_seconds":50,"token":{"id":7}}`,
+		fmt.Sprintf(`{"event_name":"e","subject":1,"deliver_at":%d,"tokens":["a","b"]}`, at),
+		`{"event_name":"e","subject":1,"deliver_at":7}`,
+	} {
+		key := fmt.Sprintf("Idempotency-Key: key-%d", i)
+		first := p.request("POST", "", body, key).read("POST")
+		if first.StatusCode != 200 || first.Header.Get("Idempotency-Replayed") != "" {
+			t.Fatalf("%s: %d %s", body, first.StatusCode, first.body)
+		}
+		if calls := r.recorder.take(); len(calls) != 1 {
+			t.Fatalf("%s: deliveries %+v", body, calls)
+		}
+		for range 3 {
+			again := p.request("POST", "?x=y", body, key).read("POST")
+			if again.StatusCode != 200 || again.body != first.body || again.Header.Get("Idempotency-Replayed") != "true" {
+				t.Fatalf("got %d %s, want %s", again.StatusCode, again.body, first.body)
+			}
+		}
+		p.request("POST", "", body+" ", key).wantRefusal(409, "another request")
+		p.request("POST", "", `{"event_name":`, key).wantRefusal(409, "another request")
+		if calls := r.recorder.take(); len(calls) != 0 {
+			t.Fatalf("%s: delivered again: %+v", body, calls)
+		}
+		// Without the key it is a push like any other.
+		p.post(body).wantStatus(200)
+		if calls := r.recorder.take(); len(calls) != 1 {
+			t.Fatalf("%s: deliveries %+v", body, calls)
+		}
+	}
+	if got, want := r.Stats(), (Stats{Accepted: 10, Refused: 10, Replayed: 15}); got != want {
+		t.Errorf("Stats %+v, want %+v", got, want)
+	}
+}
+
+func TestRefusedPushIsNotRemembered(t *testing.T) {
+	r := startRelay(t)
+	p := r.dial(t)
+	const key = "Idempotency-Key: k"
+	p.request("POST", "", `{"event_name":"e"}`, key).wantRefusal(400, "subject")
+	r.recorder.err = engine.ErrSaturated
+	const body = `{"event_name":"e","subject":1}`
+	p.request("POST", "", body, key).wantRefusal(503, "saturated")
+	p.request("POST", "/batch", `{"items":[`+body+`]}`, key).wantRefusal(503, "saturated")
+	p.request("POST", "/batch", `{"items":[1]}`, key).wantStatus(200) // it had no effect
+	r.recorder.err = nil
+	p.request("POST", "", body, key).wantStatus(200)
+	p.request("POST", "", body, key).wantStatus(200)
+	if calls := r.recorder.take(); len(calls) != 1 {
+		t.Fatalf("deliveries %+v", calls)
+	}
+}
+
+func TestFullMemoryRefusesNewKeys(t *testing.T) {
+	r := startRelay(t, func(o *Options, _ *recorder) { o.MaxIdempotencyBytes = 2 * promiseCost })
+	p := r.dial(t)
+	const body = `{"event_name":"e","subject":1}`
+	for _, key := range []string{"a", "b"} {
+		p.request("POST", "", body, "Idempotency-Key: "+key).wantStatus(200)
+	}
+	for _, below := range []string{"", "/batch"} {
+		content := body
+		if below != "" {
+			content = `{"items":[` + body + `]}`
+		}
+		a := p.request("POST", below, content, "Idempotency-Key: c").wantRefusal(503, "too many Idempotency-Keys")
+		if a.Header.Get("Retry-After") == "" {
+			t.Error("no Retry-After")
+		}
+	}
+	if a := p.request("POST", "", body, "Idempotency-Key: a").read("POST"); a.StatusCode != 200 || a.Header.Get("Idempotency-Replayed") != "true" {
+		t.Errorf("a promise was broken: %d %s", a.StatusCode, a.body)
+	}
+	p.post(body).wantStatus(200)
+	if calls := r.recorder.take(); len(calls) != 3 {
+		t.Fatalf("deliveries %+v", calls)
+	}
+}
+
+// Of twins one delivers; the others wait for it and get its answer.
+func TestTwinsDeliverOnce(t *testing.T) {
+	r := startRelay(t, func(_ *Options, rec *recorder) {
+		rec.enter, rec.leave = make(chan struct{}), make(chan struct{})
+	})
+	const body = `{"event_name":"e","subject":1,"token":"u"}`
+	var mu sync.Mutex
+	answers := map[string]int{}
+	replayed := 0
+	send := func() *publisher { return r.dial(t).request("POST", "", body, "Idempotency-Key: twin") }
+	first := send()
+	<-r.recorder.enter
+	var wg sync.WaitGroup
+	for range 8 {
+		p := send()
+		wg.Go(func() {
+			a := p.read("POST")
+			mu.Lock()
+			defer mu.Unlock()
+			answers[a.body]++
+			if a.Header.Get("Idempotency-Replayed") == "true" {
+				replayed++
+			}
+		})
+	}
+	r.dial(t).request("POST", "", body+" ", "Idempotency-Key: twin").wantRefusal(409, "another request")
+	r.recorder.leave <- struct{}{}
+	a := first.read("POST")
+	wg.Wait()
+	if len(answers) != 1 || answers[a.body] != 8 || replayed != 8 {
+		t.Fatalf("answers %v, %d replayed; the first was %s", answers, replayed, a.body)
+	}
+	if calls := r.recorder.take(); len(calls) != 1 {
+		t.Fatalf("deliveries %+v", calls)
+	}
+}
+
+// A twin of one that comes to nothing takes its place.
+func TestTwinOfARefusedPushTriesItself(t *testing.T) {
+	r := startRelay(t, func(_ *Options, rec *recorder) {
+		rec.enter, rec.leave = make(chan struct{}), make(chan struct{})
+		rec.err = engine.ErrSaturated
+	})
+	const body = `{"event_name":"e","subject":1,"token":"u"}`
+	send := func() *publisher { return r.dial(t).request("POST", "", body, "Idempotency-Key: twin") }
+	first := send()
+	<-r.recorder.enter
+	second := send()
+	r.recorder.leave <- struct{}{}
+	first.wantRefusal(503, "saturated")
+	<-r.recorder.enter
+	r.recorder.leave <- struct{}{}
+	second.wantRefusal(503, "saturated")
+}
+
+// A handler that panics leaves nobody waiting.
+func TestTwinOfAPanicIsNotLeftWaiting(t *testing.T) {
+	r := startRelay(t, func(_ *Options, rec *recorder) { rec.panic = "x" })
+	const body = `{"event_name":"e","subject":1,"token":"u"}`
+	for range 2 {
+		r.dial(t).request("POST", "", body, "Idempotency-Key: twin").wantRefusal(500, "internal error")
+	}
+}
+
+func TestKeyIsForgottenAfterItsWindow(t *testing.T) {
+	r := startRelay(t, func(o *Options, _ *recorder) { o.Window = time.Millisecond })
+	p := r.dial(t)
+	const body = `{"event_name":"e","subject":1}`
+	p.request("POST", "", body, "Idempotency-Key: k").wantStatus(200)
+	for end := time.Now().Add(patience); ; {
+		a := p.request("POST", "", body, "Idempotency-Key: k").read("POST")
+		if a.StatusCode != 200 {
+			t.Fatalf("%d %s", a.StatusCode, a.body)
+		}
+		if a.Header.Get("Idempotency-Replayed") == "" {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the key is never forgotten")
+		}
+	}
+	if calls := r.recorder.take(); len(calls) != 2 {
+		t.Fatalf("%d deliveries", len(calls))
+	}
+}

@@ -1,0 +1,76 @@
+package engine
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestPackedMessages(t *testing.T) {
+	for _, tt := range []struct {
+		tokens []string
+		text   string
+		stamp  int
+	}{
+		{nil, "all", -1},
+		{[]string{"a"}, "0123456789abc", 0},
+		{[]string{"USER_1"}, "payload 0123456789abc", 8},
+		{[]string{strings.Repeat("t", 70_000)}, "x", -1},
+		{[]string{"\x00", "b", ""}, "\x00" + strings.Repeat("x", 1<<17), 1 << 16},
+	} {
+		m := Delayed{
+			Key: 1<<52 - 1, Created: time.UnixMilli(1_733_890_000_001), Due: time.UnixMilli(1_733_890_000_002).Add(1),
+			Tokens: tt.tokens, Frame: textFrame(tt.text), Stamp: tt.stamp,
+		}
+		b := appendPacked(nil, &m)
+		if len(b) != packedLen(&m) {
+			t.Errorf("%d bytes, said to be %d", len(b), packedLen(&m))
+		}
+		p := packedFrom(b)
+		if err := p.check(); err != nil {
+			t.Fatal(err)
+		}
+		got := p.message()
+		if got.Key != m.Key || !got.Created.Equal(m.Created) || got.Due.UnixMilli() != 1_733_890_000_003 || !slices.Equal(got.Tokens, m.Tokens) {
+			t.Errorf("%+v", got)
+		}
+		_, at := p.tokens(nil)
+		want := []byte(m.Frame.wire)
+		if tt.stamp >= 0 {
+			stampTime(want[len(want)-len(tt.text)+tt.stamp:], m.Created)
+		}
+		if string(p.wire(at, m.Created)) != string(want) {
+			t.Errorf("%.20q: another frame", tt.text)
+		}
+	}
+}
+
+// What a disk gives back is looked at before it is used, whatever it says.
+func TestPackedMessagesThatAreBroken(t *testing.T) {
+	m := Delayed{Key: 7, Tokens: []string{"one", "two"}, Frame: textFrame(strings.Repeat("0", 40)), Stamp: 3}
+	whole := appendPacked(nil, &m)
+	for n := range whole[:packedHead+2*4+6+stampDigits] {
+		if packed(whole[:n]).check() == nil {
+			t.Errorf("%d bytes of %d pass", n, len(whole))
+		}
+	}
+	for _, at := range []int{24, 28, packedHead} {
+		b := slices.Clone(whole)
+		copy(b[at:], "\x7f\xff\xff\xff")
+		if packed(b).check() == nil {
+			t.Errorf("a huge number at %d passes", at)
+		}
+	}
+}
+
+func TestStampTime(t *testing.T) {
+	for _, ms := range []int64{0, 1, 1_733_890_000_000, 9_999_999_999_999} {
+		p := []byte("(?????????????)")
+		stampTime(p[1:], time.UnixMilli(ms))
+		if want := fmt.Sprintf("(%013d)", ms); string(p) != want {
+			t.Errorf("%s, want %s", p, want)
+		}
+	}
+}

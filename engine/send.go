@@ -1,0 +1,123 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors of Send, Multicast, Broadcast and Schedule. Nothing of the message is
+// delivered when one of them is returned.
+var (
+	// ErrSaturated: more bytes wait for sockets than MaxTotalPendingBytes.
+	ErrSaturated = errors.New("engine: too many bytes are waiting to be sent")
+	// errNeverFits: the message by itself is more than MaxTotalPendingBytes.
+	// Waiting does not help.
+	errNeverFits = fmt.Errorf("%w: this message alone is more than the bound", ErrSaturated)
+	// ErrStopping: Shutdown has begun.
+	ErrStopping = errors.New("engine: stopping")
+	// ErrTooMany: MaxDelayed messages are waiting for their time.
+	ErrTooMany = errors.New("engine: too many delayed messages are waiting")
+)
+
+// Send queues f for every connection that is open under token now, and says
+// how many those are.
+func (e *Engine) Send(token string, f Frame) (matched int, err error) {
+	matched, err = e.send(f, token)
+	return matched, e.counted(err)
+}
+
+// Multicast is Send for several tokens, each given once: for all of their
+// connections, or for none.
+func (e *Engine) Multicast(tokens []string, f Frame) (matched int, err error) {
+	matched, err = e.send(f, tokens...)
+	return matched, e.counted(err)
+}
+
+// counted counts a refusal for want of room.
+func (e *Engine) counted(err error) error {
+	if errors.Is(err, ErrSaturated) || errors.Is(err, ErrTooMany) {
+		e.stats.saturated.Add(1)
+	}
+	return err
+}
+
+func (e *Engine) send(f Frame, tokens ...string) (matched int, err error) {
+	if e.stopping.Load() {
+		return 0, ErrStopping
+	}
+	if f.Len() == 0 {
+		return 0, nil // the zero Frame: nothing to send
+	}
+	var few [8]*Conn
+	conns := few[:0]
+	for _, token := range tokens {
+		conns = e.matching(conns, token)
+	}
+	if len(conns) == 0 {
+		e.stats.unicasts.Add(1)
+		return 0, nil
+	}
+	// The frame is shared: together its connections hold it once.
+	cost := (f.Len()+len(conns)-1)/len(conns) + itemCost
+	need := int64(cost) * int64(len(conns))
+	if need > e.opts.MaxTotalPendingBytes {
+		return 0, errNeverFits // nobody is closed for it
+	}
+	if !e.reserve(need) {
+		return 0, ErrSaturated
+	}
+	e.stats.unicasts.Add(1)
+	u := unicast{wire: f.wire, after: e.log.tail.Load(), cost: cost}
+	for _, c := range conns {
+		if c.enqueue(u) {
+			matched++
+		} else {
+			e.waiting.Add(-int64(cost))
+		}
+	}
+	return matched, nil
+}
+
+// matching appends the connections that are open under token to conns.
+func (e *Engine) matching(conns []*Conn, token string) []*Conn {
+	hash := e.hash(token)
+	return e.shards[e.shardIndex(hash)].matching(conns, uint32(hash), token)
+}
+
+// Broadcast queues f for every connection that is open now, and says how many
+// those are.
+func (e *Engine) Broadcast(f Frame) (matched int, err error) {
+	matched, err = e.broadcast(f)
+	return matched, e.counted(err)
+}
+
+func (e *Engine) broadcast(f Frame) (matched int, err error) {
+	if e.stopping.Load() {
+		return 0, ErrStopping
+	}
+	if f.Len() == 0 {
+		return 0, nil // the zero Frame: nothing to send
+	}
+	if int64(f.Len()) > e.opts.MaxTotalPendingBytes {
+		return 0, errNeverFits
+	}
+	if !e.log.append(f, uint64(e.opts.MaxTotalPendingBytes), e.swept) {
+		return 0, ErrSaturated
+	}
+	matched = int(e.open.Load())
+	e.stats.broadcasts.Add(1)
+	for _, s := range e.shards {
+		s.wakeForBroadcast()
+	}
+	return matched, nil
+}
+
+// swept is the position in the broadcast log that every connection has
+// reached, but for those whose sockets are full.
+func (e *Engine) swept() uint64 {
+	least := ^uint64(0)
+	for _, s := range e.shards {
+		least = min(least, s.swept.Load())
+	}
+	return least
+}

@@ -1,0 +1,32 @@
+package engine
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// A multicast reaches each connection of each token once, and is all or
+// nothing.
+func TestMulticast(t *testing.T) {
+	s := serve(t, scripted{}, func(o *Options) { o.MaxTotalPendingBytes = 10_000 })
+	a, b1, b2, c := s.dial("a"), s.dial("b"), s.dial("b"), s.dial("c")
+	n, err := s.Multicast([]string{"a", "b", "nobody"}, textFrame("to a and b"))
+	if n != 3 || err != nil {
+		t.Errorf("%d, %v", n, err)
+	}
+	if _, err := s.Multicast([]string{"a", "c"}, textFrame(strings.Repeat("x", 10_000))); !errors.Is(err, ErrSaturated) {
+		t.Errorf("too large: %v", err)
+	}
+	if n, err := s.Multicast(nil, textFrame("nobody")); n != 0 || err != nil {
+		t.Errorf("no token: %d, %v", n, err)
+	}
+	s.broadcast("end", 4)
+	wantText(t, a, "to a and b")
+	wantText(t, b1, "to a and b")
+	wantText(t, b2, "to a and b")
+	wantText(t, a, "end")
+	wantText(t, b1, "end")
+	wantText(t, b2, "end")
+	wantText(t, c, "end")
+}

@@ -1,0 +1,116 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// ErrNotWaiting: no delayed message with this key waits for its time.
+var ErrNotWaiting = errors.New("engine: no such delayed message is waiting")
+
+// Cancel takes a delayed message back: when it returns nil the message will
+// not be sent, and with a vault that is safe on disk. It returns ErrNotWaiting
+// for one that was sent, is being sent, or never was; an error that wraps
+// ErrUnstored leaves the message waiting.
+func (e *Engine) Cancel(key uint64) error {
+	d := e.delayed
+	due, tag, ok := d.take(key)
+	if !ok {
+		return ErrNotWaiting
+	}
+	if d.vault == nil {
+		d.recent.add(key)
+	} else if err := d.vault.Cancel(key); err != nil {
+		d.mu.Lock()
+		d.insertFar(due, key, tag)
+		d.mu.Unlock()
+		return fmt.Errorf("%w: %w", ErrUnstored, err)
+	}
+	e.stats.cancelled.Add(1)
+	return nil
+}
+
+// take removes a message from its wheel and returns when it is due.
+func (d *delayed) take(key uint64) (due uint64, tag uint32, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	h, ok := d.where.get(key)
+	switch {
+	case !ok:
+		return 0, 0, false
+	case h == beingLoaded:
+		i := slices.IndexFunc(d.loading, func(it loadingItem) bool { return it.key == key })
+		due, tag = d.loading[i].due, d.loading[i].tag
+	case h.isNear():
+		var body packed
+		due, body, _ = d.near.Get(h.timer())
+		d.near.Cancel(h.timer())
+		d.bytes -= int64(len(body))
+		tokens, _ := body.tokens(nil)
+		tag = d.eng.tagOf(tokens)
+	default:
+		var entry farEntry
+		due, entry, _ = d.far.Get(h.timer())
+		d.far.Cancel(h.timer())
+		due, tag = due-uint64(entry.early), entry.tag
+	}
+	d.where.remove(key)
+	return due, tag, true
+}
+
+// Cancelled reports whether key was taken back by Cancel. Not all of them are
+// remembered: see Vault.Cancelled, and recentKeys without a vault.
+func (e *Engine) Cancelled(key uint64) bool {
+	if v := e.delayed.vault; v != nil {
+		return v.Cancelled(key)
+	}
+	return e.delayed.recent.has(key)
+}
+
+// Waiting returns the delayed message with this key, without its frame, or
+// ErrNotWaiting.
+func (e *Engine) Waiting(key uint64) (Delayed, error) {
+	found, err := e.delayed.look([]uint64{key})
+	if err == nil && len(found) == 0 {
+		err = ErrNotWaiting
+	}
+	if err != nil {
+		return Delayed{}, err
+	}
+	return found[0], nil
+}
+
+// look returns those of the messages that wait, without their frames, in the
+// order of keys.
+func (d *delayed) look(keys []uint64) ([]Delayed, error) {
+	found := make([]Delayed, len(keys))
+	var stored []uint64 // bodies that are on disk alone
+	d.mu.Lock()
+	for i, key := range keys {
+		h, ok := d.where.get(key)
+		switch {
+		case ok && h.isNear():
+			_, body, _ := d.near.Get(h.timer())
+			found[i] = body.message()
+		case ok:
+			stored = append(stored, key)
+		}
+	}
+	d.mu.Unlock()
+	if len(stored) > 0 {
+		at := 0
+		err := d.vault.Load(stored, func(key uint64, body []byte, err error) {
+			for keys[at] != key {
+				at++
+			}
+			if p := packed(body); err == nil && p.check() == nil {
+				found[at] = p.message()
+			}
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnstored, err)
+		}
+	}
+	return slices.DeleteFunc(found, func(m Delayed) bool { return m.Due.IsZero() }), nil
+}
