@@ -2,7 +2,13 @@
 
 package api
 
-import "testing"
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/valyala/fasthttp"
+)
 
 // The race detector adds allocations of its own.
 
@@ -47,6 +53,35 @@ func TestPushAllocates(t *testing.T) {
 		})
 		if refused != nil || got > test.want {
 			t.Errorf("%s: %v allocations, want at most %v; %v", test.name, got, test.want, refused)
+		}
+	}
+}
+
+func TestIDDoesNotAllocate(t *testing.T) {
+	m, now := newIDMint(nil), time.Now()
+	text := make([]byte, 0, idLength)
+	if got := testing.AllocsPerRun(1000, func() { text = m.append(text[:0], m.next(now, 1)) }); got != 0 {
+		t.Fatalf("%v allocations", got)
+	}
+}
+
+// A whole push, from its body to its answer, allocates its frame and the user
+// id, and nothing for its own id.
+func TestPushAllocatesInAll(t *testing.T) {
+	s := NewServer(DefaultOptions(), nowhere{})
+	for fields, want := range map[string]float64{``: 1, `,"token":"USER_123"`: 2, `,"token":"USER_123","include_id":true`: 2} {
+		j := &job{ctx: &fasthttp.RequestCtx{}, body: make([]byte, 0, firstBody)}
+		body := []byte(`{"event_name":"eventName","subject":{"any":"payload"}` + fields + `}`)
+		stream := bytes.NewReader(body)
+		j.ctx.Request.SetBodyStream(stream, len(body))
+		var refused *refusal
+		got := testing.AllocsPerRun(1000, func() {
+			stream.Reset(body)
+			j.answer = j.answer[:0]
+			refused = s.push(j)
+		})
+		if refused != nil || got > want {
+			t.Errorf("%s: %v allocations, want at most %v; %v", fields, got, want, refused)
 		}
 	}
 }

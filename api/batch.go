@@ -103,7 +103,7 @@ func (s *Server) deliverBatch(j *job, items [][]byte, own *attempt) []result {
 		j.ids = s.name(&p, now, j.ids)
 		results[i] = result{id: p.idText, due: p.due}
 		if p.due != noTime {
-			later = append(later, p.delayed())
+			later = append(later, p.delayed(now))
 			continue
 		}
 		var err error

@@ -81,7 +81,9 @@ func TestBatch(t *testing.T) {
 	// At once in order, then the rest in one commit.
 	var calls []string
 	for _, c := range r.recorder.take() {
-		var envelope struct{ Data struct{ Subject struct{ N int } } }
+		var envelope struct {
+			Data struct{ Subject struct{ N int } }
+		}
 		if err := json.Unmarshal([]byte(c.payload), &envelope); err != nil {
 			t.Fatal(err)
 		}
@@ -143,6 +145,7 @@ func TestBatchRefusesTheWhole(t *testing.T) {
 	if calls := r.recorder.take(); len(calls) != 0 {
 		t.Fatalf("deliveries %+v", calls)
 	}
+	p = r.dial(t) // a connection does not outlive the refusal of a long body
 	// A push may be as deep in a batch as it may be by itself.
 	var got batchAnswer
 	p.request("POST", "/batch", pushes(deep(maxDepth), `1`)).wantInto(&got)
@@ -154,26 +157,6 @@ func TestBatchRefusesTheWhole(t *testing.T) {
 		t.Errorf("%d of %d accepted", got.Accepted, len(got.Results))
 	}
 	p.request("POST", "/batch", pushes(good)+strings.Repeat(" ", r.opts.MaxPushBytes)).wantRefusal(413, "too large")
-}
-
-// failing is a Pusher that refuses some of what it gets.
-type failing struct {
-	*recorder
-	send, schedule error
-}
-
-func (f *failing) Send(token string, frame engine.Frame) (int, error) {
-	if f.send != nil && token == "full" {
-		return 0, f.send
-	}
-	return f.recorder.Send(token, frame)
-}
-
-func (f *failing) Schedule(batch []engine.Delayed, receipt []byte) error {
-	if f.schedule != nil {
-		return f.schedule
-	}
-	return f.recorder.Schedule(batch, receipt)
 }
 
 func TestBatchSharesTheOutcomeOfItsCommit(t *testing.T) {
@@ -197,8 +180,7 @@ func TestBatchSharesTheOutcomeOfItsCommit(t *testing.T) {
 		{"none accepted, one for good", engine.ErrSaturated, nil, []string{full, `1`}, 200, []string{saturated, refusedItem.msg}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := startRelay(t)
-			r.pusher = &failing{r.recorder, test.send, test.schedule}
+			r := startRelay(t, func(_ *Options, rec *recorder) { rec.full, rec.disk = test.send, test.schedule })
 			p := r.dial(t).request("POST", "/batch", pushes(test.items...), "Idempotency-Key: k")
 			if test.status == 503 {
 				if a := p.wantRefusal(503, test.want[0]); a.Header.Get("Retry-After") == "" {

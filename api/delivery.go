@@ -88,7 +88,7 @@ func (s *Server) name(p *push, now time.Time, room []byte) []byte {
 // of use for later.
 func (s *Server) deliver(p *push, now time.Time, receipt []byte) (matched int, err error) {
 	if p.due != noTime {
-		return unmatched, s.pusher.Schedule([]engine.Delayed{p.delayed()}, receipt)
+		return unmatched, s.pusher.Schedule([]engine.Delayed{p.delayed(now)}, receipt)
 	}
 	frame, _ := encode(p, now.UnixMilli())
 	switch {
@@ -100,12 +100,12 @@ func (s *Server) deliver(p *push, now time.Time, receipt []byte) (matched int, e
 	return s.pusher.Send(p.user, frame)
 }
 
-// delayed is the push as the pusher keeps it until it is due.
-func (p *push) delayed() engine.Delayed {
+// delayed is the push, accepted at now, as the pusher keeps it until it is due.
+func (p *push) delayed(now time.Time) engine.Delayed {
 	d := engine.Delayed{
 		Key:     p.id.key,
 		Created: time.UnixMilli(p.id.ms),
-		Due:     time.UnixMilli(p.due),
+		Due:     now.Add(time.UnixMilli(p.due).Sub(now)), // from now on: a clock that jumps does not move it
 		Tokens:  p.tokens,
 	}
 	if p.user != "" {

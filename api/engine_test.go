@@ -12,7 +12,7 @@ import (
 )
 
 // startEngine runs Clients on a real engine.
-func startEngine(t *testing.T, o Options) (*engine.Engine, wsclient.Dialer) {
+func startEngine(t testing.TB, o Options) (*engine.Engine, wsclient.Dialer) {
 	t.Helper()
 	eo := engine.DefaultOptions()
 	eo.Addr = "127.0.0.1:0"

@@ -63,10 +63,28 @@ func (s *Server) list(j *job) *refusal {
 	return nil
 }
 
+// The parameters of a listing, beside tokenQuery. All are optional; one of them
+// makes a GET on the push path a listing.
+const (
+	statusQuery = "status"
+	limitQuery  = "limit"
+	cursorQuery = "cursor"
+)
+
+// isListing reports whether a query has a parameter of a listing.
+func isListing(query []byte) bool {
+	for _, name := range []string{statusQuery, tokenQuery, limitQuery, cursorQuery} {
+		if hasQuery(query, name) {
+			return true
+		}
+	}
+	return false
+}
+
 // readListing reads the query of a listing.
 func readListing(query []byte) (listing, *refusal) {
 	l := listing{limit: defaultLimit}
-	status, ok := lookUpQuery(query, "status")
+	status, ok := lookUpQuery(query, statusQuery)
 	if !ok || status != "" && status != "scheduled" {
 		return l, badField("status must be scheduled")
 	}
@@ -74,7 +92,7 @@ func readListing(query []byte) (listing, *refusal) {
 	if l.token, refused = readTokenQuery(query); refused != nil {
 		return l, refused
 	}
-	text, ok := lookUpQuery(query, "limit")
+	text, ok := lookUpQuery(query, limitQuery)
 	if text != "" || !ok {
 		n, err := strconv.ParseUint(text, 10, 32)
 		if err != nil || n < 1 || n > maxLimit {
@@ -82,7 +100,7 @@ func readListing(query []byte) (listing, *refusal) {
 		}
 		l.limit = int(n)
 	}
-	text, ok = lookUpQuery(query, "cursor")
+	text, ok = lookUpQuery(query, cursorQuery)
 	if ok && text != "" {
 		l.after, ok = readCursor(text)
 	}

@@ -139,7 +139,8 @@ func (p *push) settle(now time.Time, o *Options) *refusal {
 	ms := now.UnixMilli()
 	switch {
 	case p.delay > 0:
-		p.due = ms + p.delay*1000
+		// Rounded up: never early.
+		p.due = now.Add(time.Millisecond-1).UnixMilli() + p.delay*1000
 	case p.deliverAt > ms:
 		if p.deliverAt > ms+o.MaxDelay.Milliseconds() {
 			return badField("deliver_at must be at most " + strconv.FormatInt(int64(o.MaxDelay/time.Second), 10) + " seconds ahead")

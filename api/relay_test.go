@@ -71,6 +71,8 @@ type recorder struct {
 	enter chan struct{} // if not nil: gets a value when a call comes …
 	leave chan struct{} // … and must give one before it returns
 	err   error         // returned by every call
+	full  error         // returned by Send to the token "full"
+	disk  error         // returned by Schedule and Cancel
 	panic any           // thrown by every call
 
 	t        testing.TB
@@ -98,6 +100,9 @@ func (r *recorder) record(c call, f engine.Frame) {
 }
 
 func (r *recorder) Send(token string, f engine.Frame) (int, error) {
+	if token == "full" && r.full != nil {
+		return 0, r.full
+	}
 	r.record(call{kind: "send", user: token}, f)
 	return 3, r.err
 }
@@ -113,6 +118,9 @@ func (r *recorder) Multicast(tokens []string, f engine.Frame) (int, error) {
 }
 
 func (r *recorder) Schedule(batch []engine.Delayed, receipt []byte) error {
+	if r.disk != nil {
+		return r.disk
+	}
 	for _, d := range batch {
 		r.record(call{kind: "schedule", user: strings.Join(d.Tokens, ","), stamp: d.Stamp, in: time.Until(d.Due)}, d.Frame)
 	}
@@ -126,7 +134,7 @@ func (r *recorder) Schedule(batch []engine.Delayed, receipt []byte) error {
 }
 
 func (r *recorder) NewKey() uint64                        { return r.keys.Add(1) }
-func (r *recorder) Cancel(uint64) error                   { return cmp.Or(r.err, engine.ErrNotWaiting) }
+func (r *recorder) Cancel(uint64) error                   { return cmp.Or(r.err, r.disk, engine.ErrNotWaiting) }
 func (r *recorder) Cancelled(uint64) bool                 { return false }
 func (r *recorder) Online(string) int                     { return 0 }
 func (r *recorder) Disconnect(string, uint16, string) int { return 0 }

@@ -33,12 +33,16 @@ const (
 
 // routes are all the paths of publishers.
 var routes = [...]route{
-	{below: "", allow: "GET, POST", get: (*Server).list, post: (*Server).push},
+	{below: "", allow: "POST", post: (*Server).push},
 	{below: belowBatch, allow: "POST", post: (*Server).batch},
 	{below: belowOnline, allow: "GET, POST", get: (*Server).online, post: (*Server).onlineMany},
 	{below: belowDisconnect, allow: "POST", post: (*Server).disconnect},
 	{below: belowID, allow: "GET, DELETE", get: (*Server).lookUp, remove: (*Server).cancel},
 }
+
+// listingRoute is the push path with a query of a listing. Without one a GET is
+// refused, as it was before there were listings.
+var listingRoute = route{below: "", allow: "GET, POST", get: (*Server).list, post: (*Server).push}
 
 // TakenPaths are the paths below the push path that have a meaning of their
 // own: no WebSocket can be there.
@@ -47,10 +51,13 @@ func TakenPaths(pushPath string) []string {
 	return []string{base + belowBatch, base + belowOnline, base + belowDisconnect}
 }
 
-// routeOf finds the route of a path, which is compared as it was sent; nil if
-// there is none. id is the last part of a path that has one.
-func (s *Server) routeOf(path []byte) (r *route, id []byte) {
+// routeOf finds the route of a path, which is compared as it was sent, and its
+// query; nil if there is none. id is the last part of a path that has one.
+func (s *Server) routeOf(path, query []byte) (r *route, id []byte) {
 	if string(path) == s.opts.PushPath {
+		if len(query) > 0 && isListing(query) {
+			return &listingRoute, nil
+		}
 		return &routes[0], nil
 	}
 	below, ok := bytes.CutPrefix(path, []byte(strings.TrimSuffix(s.opts.PushPath, "/")))
@@ -90,7 +97,7 @@ func (s *Server) handleHead(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 		withhold(h)
 	case len(h.Peek(fasthttp.HeaderExpect)) > 0:
 		path, query := splitTarget(h.RequestURI())
-		if r, _ := s.routeOf(path); r == nil || s.admit(r, h, query) != nil {
+		if r, _ := s.routeOf(path, query); r == nil || s.admit(r, h, query) != nil {
 			withhold(h)
 		}
 	}
@@ -116,7 +123,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		ctx.SetContentType(contentType)
 		ctx.SetBodyString(healthBody)
 	default:
-		r, id := s.routeOf(path)
+		r, id := s.routeOf(path, query)
 		if r == nil {
 			s.refuse(ctx, refusedPath)
 			return

@@ -3,8 +3,11 @@ package api
 import (
 	"fmt"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"gorelay/engine"
 )
 
 func TestScheduledPushIsFoundAndTakenBack(t *testing.T) {
@@ -59,6 +62,17 @@ func TestScheduledPushFires(t *testing.T) {
 	p.request("DELETE", "/"+data.ID, "").wantRefusal(409, "it has fired")
 }
 
+func TestPushThatCannotBeTakenBack(t *testing.T) {
+	r := startRelay(t, func(_ *Options, rec *recorder) {
+		rec.disk = fmt.Errorf("%w: %w", engine.ErrUnstored, syscall.ENOSPC)
+	})
+	p := r.dial(t)
+	id := p.post(`{"event_name":"e","subject":1}`).wantData().ID
+	if a := p.request("DELETE", "/"+id, "").wantRefusal(503, "the disk is full"); a.Header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+}
+
 func TestIDsThatDoNotWait(t *testing.T) {
 	r, _ := startOnEngine(t)
 	p := r.dial(t)
@@ -100,7 +114,7 @@ func TestEveryRouteNeedsTheKey(t *testing.T) {
 		}
 	}
 	for _, path := range TakenPaths("/api/push") {
-		if route, _ := r.routeOf([]byte(path)); route == nil || route.below == "" || route.below == belowID {
+		if route, _ := r.routeOf([]byte(path), nil); route == nil || route.below == "" || route.below == belowID {
 			t.Errorf("%s is not taken", path)
 		}
 	}
@@ -115,7 +129,7 @@ func TestPushPathsOfAllShapes(t *testing.T) {
 	} {
 		o := DefaultOptions()
 		o.PushPath = test.pushPath
-		route, _ := NewServer(o, nowhere{}).routeOf([]byte(test.path))
+		route, _ := NewServer(o, nowhere{}).routeOf([]byte(test.path), nil)
 		got := "-"
 		if route != nil {
 			got = route.below

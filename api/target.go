@@ -29,6 +29,21 @@ func queryValue(query []byte, name string) string {
 // lookUpQuery is queryValue that reports false for a value that is not well
 // encoded.
 func lookUpQuery(query []byte, name string) (value string, ok bool) {
+	raw, found := rawQuery(query, name)
+	if !found {
+		return "", true
+	}
+	return decodeQuery(raw)
+}
+
+// hasQuery reports whether there is a pair called name.
+func hasQuery(query []byte, name string) bool {
+	_, found := rawQuery(query, name)
+	return found
+}
+
+// rawQuery returns the value of the first pair called name as it was sent.
+func rawQuery(query []byte, name string) (value []byte, found bool) {
 	for len(query) > 0 {
 		var pair []byte
 		pair, query, _ = bytes.Cut(query, []byte{'&'})
@@ -41,9 +56,9 @@ func lookUpQuery(query []byte, name string) (value string, ok bool) {
 				continue
 			}
 		}
-		return decodeQuery(value)
+		return value, true
 	}
-	return "", true
+	return nil, false
 }
 
 func isEncoded(b []byte) bool {

@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"log/slog"
 	"runtime"
 	"testing"
 
@@ -69,4 +70,13 @@ func TestSendAllocations(t *testing.T) {
 	}
 	s.stop()
 	<-read
+}
+
+// A sweep yields after every few connections.
+func TestYieldAllocatesNothing(t *testing.T) {
+	mine := newTurn(slog.New(slog.DiscardHandler))
+	defer mine.close()
+	if n := testing.AllocsPerRun(200, mine.yield); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
 }

@@ -12,12 +12,12 @@
 //     Handler, and goes on with full sockets when they have room (outbound.go).
 //   - One per shard (shard.go), the outbound worker. It sends what was queued
 //     for the shard's connections, and sweeps over all of them for broadcasts.
-//   - One for delayed messages (delayed.go), which sleeps until the next is
-//     due by the timer wheel (timerwheel.go).
+//   - One for delayed messages (fire.go), which sleeps until the next is due,
+//     or is to be read from disk, by the timer wheels (timerwheel.go).
 //   - One for pings (keepalive.go), unless they are off.
 //   - Now and then one that gives memory back, and ends (memory.go).
 //
-// Publishers call [Engine.Send], [Engine.Broadcast] and [Engine.Schedule] from
+// Publishers call [Engine.Send], [Engine.Broadcast], [Engine.Schedule] and so on from
 // goroutines of their own. No goroutine, buffer or timer belongs to an idle
 // connection.
 //
@@ -47,10 +47,28 @@
 // workers. A connection's cursor is the last entry that it was given; each
 // worker sweeps its shard in slices, and between two slices serves whatever
 // was queued meanwhile, so that a unicast never waits for a whole broadcast.
+// After each slice it goes to the end of the line of those who wait for the
+// network (turn.go): a push that has come meanwhile is read before the next.
 //
-// Schedule puts the message into the timer wheel; when it is due it takes one
-// of the two paths above. Replies and pings are written at once by the
-// goroutine that makes them, unless the socket is full.
+// Replies and pings are written at once by the goroutine that makes them,
+// unless the socket is full.
+//
+// # The path of a delayed message
+//
+//	delayed.go    Schedule: packed into one piece (packed.go), into the vault,
+//	              which is a disk (vault.go), then into the far wheel: its key
+//	              and a hash of its token, no more; handles.go finds it by key
+//	loadahead.go  a second before its time: read from the vault, into the near
+//	              wheel. What is due sooner, and all without a vault, goes
+//	              there at once
+//	fire.go       at its time: sent like Send or Broadcast, then out of the
+//	              vault
+//	missed.go     at the start: the wheels filled from the vault; what was due
+//	              meanwhile goes first, at a bounded rate
+//	waiting.go    taken back, looked up; listing.go pages through all
+//
+// A message is taken out of the vault only after it was sent, and that may
+// reach the disk a moment later: after a crash it is sent again, never lost.
 //
 // # Order and once
 //
@@ -71,7 +89,8 @@
 //	stallList.mu           which sockets are full
 //	shard.work, inbox.mu   what wakes a worker, what wakes a loop
 //
-// broadcastLog.mu and delayed.mu are held alone. Engine.relieving comes before
+// broadcastLog.mu and delayed.mu are held alone, but for delayed.listing, which
+// comes before the latter. Engine.relieving comes before
 // all of them, and is only ever tried. Nothing blocks under a lock:
 // no handler call, no channel send, no system call that waits.
 package engine

@@ -116,11 +116,13 @@ func (d *delayed) restore() error {
 		}
 		d.vault.Remove(keys)
 		e.stats.missedDrop.Add(int64(len(keys)))
+		e.opts.Logger.Warn("delayed messages are dropped: they were due while the relay was not running", "count", len(keys))
 		return nil
 	}
 	for _, l := range lates {
 		d.insertFar(0, l.key, l.tag)
 	}
+	e.opts.Logger.Info("delayed messages were due while the relay was not running; they go out first", "count", len(lates))
 	m.rate = e.opts.MissedRate
 	m.hold = uint64(e.opts.MissedGrace.Milliseconds())
 	d.missed = m

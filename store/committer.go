@@ -16,7 +16,7 @@ const (
 	// removeEnough removals do not wait any longer, and removeMost go in one
 	// commit.
 	removeEnough = 1024
-	removeMost   = 8192
+	removeMost   = 2048
 	// removeLeast is the part of them that is still tried on a full disk.
 	removeLeast = 8
 	// retryDelay is how long removals wait after a commit of theirs failed.
@@ -37,7 +37,7 @@ func now() time.Time { return time.Now() }
 // the next commit. It ends when the store is closing and all is done.
 func (s *Store) commitAll() {
 	defer close(s.done)
-	var retry time.Time // removals wait until then
+	var retry time.Time // removals that failed wait until then
 	timer := time.NewTimer(never)
 	defer timer.Stop()
 	for {
@@ -45,9 +45,15 @@ func (s *Store) commitAll() {
 		b, wait, over := s.take(retry)
 		switch {
 		case b != nil:
-			if left := s.commit(b); len(left) > 0 {
+			left, err := s.commit(b)
+			if len(left) > 0 {
+				if retry.IsZero() { // once, until it goes well again
+					s.log.Warn("delayed pushes that were sent stay in the file until it can be written", "error", err)
+				}
 				retry = now().Add(retryDelay)
 				s.giveBack(left)
+			} else if len(b.removes) > 0 {
+				retry = time.Time{}
 			}
 			continue
 		case over:
@@ -123,9 +129,9 @@ func (s *Store) giveBack(left []uint64) {
 }
 
 // commit makes the batch safe on disk, as one if that goes, and settles its
-// requests. It returns the removals that have to be tried again.
-func (s *Store) commit(b *batch) (left []uint64) {
-	err := s.write(b)
+// requests. It returns the removals that have to be tried again, and why.
+func (s *Store) commit(b *batch) (left []uint64, err error) {
+	err = s.write(b)
 	if !errors.Is(err, ErrFull) || len(b.requests)+len(b.removes) == 1 {
 		for _, r := range b.requests {
 			r.settle(err)
@@ -133,13 +139,13 @@ func (s *Store) commit(b *batch) (left []uint64) {
 		if err != nil {
 			left = b.removes
 		}
-		return left
+		return left, err
 	}
 	// There is no room for all of it. Removals make some; then whoever comes
 	// first is served, until one is refused.
-	left = s.removeInParts(b.removes, len(b.removes)/2)
+	left, why := s.removeInParts(b.removes, len(b.removes)/2)
 	for i, r := range b.requests {
-		if err = s.write(&batch{requests: []*request{r}}); err != nil {
+		if err := s.write(&batch{requests: []*request{r}}); err != nil {
 			for _, rest := range b.requests[i:] {
 				rest.settle(err)
 			}
@@ -147,12 +153,12 @@ func (s *Store) commit(b *batch) (left []uint64) {
 		}
 		r.settle(nil)
 	}
-	return left
+	return left, why
 }
 
 // removeInParts commits removals, part of them at a time or fewer if there is
-// no room for that, and returns those that it could not.
-func (s *Store) removeInParts(keys []uint64, part int) (left []uint64) {
+// no room for that, and returns those that it could not, and why.
+func (s *Store) removeInParts(keys []uint64, part int) (left []uint64, err error) {
 	for len(keys) > 0 {
 		part = min(max(part, removeLeast), len(keys))
 		err := s.write(&batch{removes: keys[:part]})
@@ -162,10 +168,10 @@ func (s *Store) removeInParts(keys []uint64, part int) (left []uint64) {
 		case errors.Is(err, ErrFull) && part > removeLeast:
 			part /= 4
 		default:
-			return keys
+			return keys, err
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // finish commits the last removals, and leaves the file as the next start
@@ -175,8 +181,9 @@ func (s *Store) finish() {
 	removes := s.removes
 	s.removes = nil
 	s.mu.Unlock()
-	if left := s.removeInParts(removes, removeMost); len(left) > 0 {
-		s.log.Error("delayed pushes that were sent could not be taken out of the file, and will be sent again", "count", len(left))
+	if left, err := s.removeInParts(removes, removeMost); len(left) > 0 {
+		s.log.Error("delayed pushes that were sent could not be taken out of the file, and will be sent again",
+			"count", len(left), "error", err)
 	}
 	if s.broken == nil && s.commits.Load() > 0 {
 		if err := s.tidy(); err != nil {

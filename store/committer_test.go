@@ -139,6 +139,24 @@ func TestCommitIsResolved(t *testing.T) {
 			t.Errorf("resolve: %v", err)
 		}
 	})
+	t.Run("the file has it, and the next commit fails too", func(t *testing.T) {
+		s := openIn(t, t.TempDir(), Options{})
+		b, st, id := newBatch(s), *s.state.Load(), 0
+		if err := s.db.update(func(tx *bbolt.Tx) error { id = tx.ID(); return s.apply(tx, b, &st) }); err != nil {
+			t.Fatal(err)
+		}
+		good := sabotage(t, s)
+		if err := s.resolve(id, b, &st, failed); err != failed {
+			t.Errorf("resolve: %v", err)
+		}
+		mend(t, s, good)
+		s.nudge()
+		waitFor(t, func() bool { return s.Stats().Commits == 1 })
+		wantContents(t, s, map[uint64]string{})
+		if s.LastKey() != st.last {
+			t.Error("the key could be given out again")
+		}
+	})
 	t.Run("the file has it not", func(t *testing.T) {
 		s := openIn(t, t.TempDir(), Options{})
 		st, id := *s.state.Load(), 0

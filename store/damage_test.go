@@ -21,7 +21,7 @@ const block = 4096 // what a disk loses or mixes up, at the least
 // the messages. It was closed, so its last two commits hold the same.
 func specimen(t *testing.T) (file []byte, want map[uint64]string) {
 	t.Helper()
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	s := openIn(t, dir, Options{})
 	want = map[uint64]string{}
 	for i := range uint64(600) {
@@ -61,7 +61,7 @@ func specimen(t *testing.T) (file []byte, want map[uint64]string) {
 // fail, but must end. It reports whether the file was opened.
 func endure(t *testing.T, name string, file []byte, want map[uint64]string) (opened bool) {
 	t.Helper()
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	path := filepath.Join(dir, fileName)
 	if err := os.WriteFile(path, file, 0o600); err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func TestScribbled(t *testing.T) {
 
 // TestDamagedBodies damages bodies only: everything else is served.
 func TestDamagedBodies(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	s := openIn(t, dir, Options{})
 	keys := fill(t, s, 100, []byte("a body with secret words in it"))
 	s.Close()
@@ -225,7 +225,7 @@ func TestDamagedBodies(t *testing.T) {
 func TestFileLostWhileOpen(t *testing.T) {
 	for _, left := range []int64{0, 2 * block, 5 * block, 40 * block} {
 		t.Run(fmt.Sprint(left, " bytes left"), func(t *testing.T) {
-			dir := t.TempDir()
+			dir := memoryDir(t)
 			s := openIn(t, dir, Options{})
 			keys := fill(t, s, 5000, make([]byte, benchBody))
 			if err := os.Truncate(filepath.Join(dir, fileName), left); err != nil {
@@ -295,7 +295,7 @@ func TestFilesOfOthers(t *testing.T) {
 		{"a newer version", another(t, version(fileVersion+1)), ErrNewer},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			dir := t.TempDir()
+			dir := memoryDir(t)
 			path := filepath.Join(dir, fileName)
 			if err := os.WriteFile(path, c.file, 0o600); err != nil {
 				t.Fatal(err)

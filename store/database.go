@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // The buckets of the file.
@@ -32,8 +33,6 @@ const (
 	// of numbers. With more it would write little else. Then the next start
 	// finds them, since it reads the whole file anyway.
 	maxSyncedFree = 16384
-	// compactBytes is the size of a transaction of a compaction.
-	compactBytes = 1 << 20
 )
 
 // database is the open file.
@@ -69,7 +68,7 @@ func openDatabase(f *folder, o Options) (*database, error) {
 		return nil, damage(f, err)
 	}
 	if behind {
-		o.Logger.Warn("the newest head of the file of delayed pushes is unreadable: the last commit before the stop may be missing")
+		o.Logger.Warn("one of the two heads of the file of delayed pushes is unreadable: if it was the newer, the last commit before the stop is missing")
 	}
 	used := int64(0)
 	err = db.view(func(tx *bbolt.Tx) error {
@@ -84,6 +83,9 @@ func openDatabase(f *folder, o Options) (*database, error) {
 
 // damage says what to do about a file that is not to be trusted.
 func damage(f *folder, err error) error {
+	if errors.Is(err, berrors.ErrTimeout) { // a tool that looks into the file
+		return fmt.Errorf("%s: %w", f.file(), ErrLocked)
+	}
 	if broken := (fault{}); errors.Is(err, errStructure) || errors.Is(err, ErrCorrupt) || errors.As(err, &broken) {
 		return fmt.Errorf("%w: %s: %w; %s", ErrDamaged, f.file(), err, moveAdvice)
 	}
@@ -97,7 +99,7 @@ func open(path string) (db *database, behind bool, err error) {
 	err = guarded(func() (err error) {
 		db.DB, err = bbolt.Open(path, fileMode, &bbolt.Options{
 			Timeout:        time.Millisecond, // the folder's lock keeps others out
-			NoFreelistSync: true,             // as long as nothing is committed, see prepare
+			NoFreelistSync: true,             // until something is committed: see attempt
 			FreelistType:   bbolt.FreelistMapType,
 			OpenFile: func(path string, flag int, mode os.FileMode) (*os.File, error) {
 				file, err := os.OpenFile(path, flag&^os.O_CREATE, mode)
@@ -126,69 +128,6 @@ func open(path string) (db *database, behind bool, err error) {
 	}
 	db.pageSize = int64(db.Info().PageSize)
 	return db, behind, nil
-}
-
-// create makes a file with its buckets beside its later name, then renames
-// it: a file that is there is whole.
-func create(f *folder) error {
-	db, err := bbolt.Open(f.newFile(), fileMode, &bbolt.Options{Timeout: time.Millisecond})
-	if err != nil {
-		return err
-	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{metaBucket, messageBucket, receiptBucket, cancelBucket} {
-			if _, err := tx.CreateBucket(name); err != nil {
-				return err
-			}
-		}
-		st, secret := fresh()
-		meta := tx.Bucket(metaBucket)
-		return errors.Join(
-			meta.Put(versionKey, seal(versionKey, number(fileVersion))),
-			meta.Put(secretKey, seal(secretKey, secret)),
-			meta.Put(stateKey, seal(stateKey, st.encode())))
-	})
-	if err = errors.Join(err, db.Close()); err != nil {
-		return err
-	}
-	return f.adopt()
-}
-
-// compacted copies what the file holds into a new one and puts that in its
-// place. If it cannot, the old one serves on.
-func compacted(f *folder, old *database, o Options) (*database, error) {
-	before := old.size()
-	err := guarded(func() error {
-		dst, err := bbolt.Open(f.newFile(), fileMode, &bbolt.Options{
-			Timeout:        time.Millisecond,
-			NoSync:         true, // the whole is synced below, before it counts
-			NoFreelistSync: true,
-			FreelistType:   bbolt.FreelistMapType,
-		})
-		if err != nil {
-			return err
-		}
-		err = bbolt.Compact(dst, old.DB, compactBytes)
-		if err == nil {
-			err = dst.Sync()
-		}
-		return errors.Join(err, dst.Close())
-	})
-	if err == nil {
-		err = f.adopt()
-	}
-	if err != nil {
-		f.dropNew()
-		o.Logger.Warn("the file of delayed pushes stays as large as it is", "bytes", before, "error", err)
-		return old, nil
-	}
-	old.close()
-	db, _, err := open(f.file())
-	if err != nil {
-		return nil, damage(f, err)
-	}
-	o.Logger.Info("the file of delayed pushes was compacted", "bytes_before", before, "bytes", db.size())
-	return db, nil
 }
 
 // checkVersion refuses what is a database, but not of this package, or of a
@@ -266,6 +205,15 @@ func (d *database) update(f func(tx *bbolt.Tx) error) error {
 		d.lost.Store(true)
 	}
 	return err
+}
+
+// release lets go of the pages of the file that reading has mapped. They stay
+// in the system's cache, but do not count as the relay's memory any more.
+func (d *database) release() {
+	d.view(func(tx *bbolt.Tx) error { // the map stays where it is meanwhile
+		syscall.Syscall(syscall.SYS_MADVISE, d.Info().Data, uintptr(tx.Size()), syscall.MADV_DONTNEED)
+		return nil
+	})
 }
 
 // size returns the size of the file in bytes, 0 if it cannot be had.

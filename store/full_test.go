@@ -13,23 +13,29 @@ import (
 	"testing"
 )
 
-// fillUp adds until it is refused, and returns what was accepted.
+// fillUp adds, ten at a time, until it is refused, and returns what was
+// accepted.
 func fillUp(s *Store, want map[uint64]string) error {
-	for range 1_000_000 {
-		key := s.LastKey() + 1
-		body := bodyOf(key)
-		if key%50 == 0 {
-			body += string(make([]byte, 20_000)) // needs pages in a row
+	for range 100_000 {
+		var keys []uint64
+		var bodies [][]byte
+		for key := s.LastKey() + 1; key <= s.LastKey()+10; key++ {
+			body := bodyOf(key)
+			if key%50 == 0 {
+				body += string(make([]byte, 20_000)) // needs pages in a row
+			}
+			keys, bodies = append(keys, key), append(bodies, []byte(body))
 		}
-		err := s.Add([]uint64{key}, [][]byte{[]byte(body)}, nil)
-		if err == nil {
-			want[key] = body
-			continue
+		err := s.Add(keys, bodies, nil)
+		if errors.Is(err, ErrFull) {
+			return nil
 		}
-		if !errors.Is(err, ErrFull) {
+		if err != nil {
 			return fmt.Errorf("it failed with %w", err)
 		}
-		return nil
+		for i, key := range keys {
+			want[key] = string(bodies[i])
+		}
 	}
 	return errors.New("it was never full")
 }

@@ -30,7 +30,7 @@ func FuzzUnseal(f *testing.F) {
 // FuzzFile changes a few bytes of a small file at once: whatever it is then,
 // the process goes on.
 func FuzzFile(f *testing.F) {
-	dir := f.TempDir()
+	dir := memoryDir(f)
 	s, err := Open(dir, Options{})
 	if err != nil {
 		f.Fatal(err)
@@ -45,7 +45,7 @@ func FuzzFile(f *testing.F) {
 	f.Add(uint32(0), []byte{1, 2, 3})
 	f.Add(uint32(4*block+8), []byte{2, 0, 255, 255})
 	f.Fuzz(func(t *testing.T, at uint32, change []byte) {
-		dir := t.TempDir()
+		dir := memoryDir(t)
 		changed := bytes.Clone(file)
 		copy(changed[int(at)%used:], change)
 		if err := os.WriteFile(filepath.Join(dir, fileName), changed, 0o600); err != nil {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -33,6 +34,9 @@ func TestMain(m *testing.M) {
 	}
 	goroutines, files := runtime.NumGoroutine(), openFiles()
 	code := m.Run()
+	if f := flag.Lookup("test.fuzz"); f != nil && f.Value.String() != "" {
+		os.Exit(code) // fuzzing has goroutines of its own
+	}
 	for end := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > goroutines && time.Now().Before(end); {
 		runtime.Gosched()
 	}
@@ -116,6 +120,18 @@ func wantContents(tb testing.TB, s *Store, want map[uint64]string) {
 	if n := s.Stats().Pending; n != uint64(len(want)) {
 		tb.Fatalf("the store counts %d messages, there are %d", n, len(want))
 	}
+}
+
+// memoryDir is a folder in memory, where there is one: for tests that sync much
+// and are not about the disk.
+func memoryDir(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "store")
+	if err != nil {
+		return tb.TempDir()
+	}
+	tb.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 // mount mounts a file system for the test, and reports whether it may.

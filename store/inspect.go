@@ -46,12 +46,12 @@ type inspection struct {
 	end      uint64 // pages that are in use, or free
 	root     uint64
 	freelist uint64
-	behind   bool     // the newest meta page is unreadable, an older one is not
+	behind   bool     // one of the meta pages is unreadable, maybe the newer
 	used     []uint64 // a bit a page
 }
 
 // inspect returns nil if the file, of size bytes, can be given to the database,
-// and whether its last commit had to be left behind.
+// and whether its last commit may have to be left behind.
 func inspect(file io.ReaderAt, size int64) (behind bool, err error) {
 	in := &inspection{file: file}
 	if err := in.readMetas(size); err != nil {

@@ -65,7 +65,7 @@ func (s *Store) view(f func(tx *bbolt.Tx) error) error {
 // order. body is valid during the call. A key whose body is damaged or cannot
 // be read is passed with a nil body and the error.
 func (s *Store) Load(keys []uint64, visit func(key uint64, body []byte, err error)) error {
-	var p page
+	p := page{records: make([]record, 0, min(len(keys), readKeys))}
 	for len(keys) > 0 {
 		n, err := s.loadPage(&p, keys)
 		if err != nil && !errors.As(err, &fault{}) {
@@ -115,6 +115,11 @@ func (s *Store) Each(visit func(key uint64, body []byte) error) error {
 		n++
 		return visit(key, body)
 	})
+	s.dbMu.RLock()
+	if s.db != nil {
+		s.db.release()
+	}
+	s.dbMu.RUnlock()
 	if n += damaged; err == nil && n < want && commits == s.commits.Load() {
 		s.damaged.Add(want - n)
 		s.log.Error("delayed pushes are missing in the file, without a trace", "count", want-n)

@@ -19,7 +19,7 @@ func TestLikeAMap(t *testing.T) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, 1))
-			dir := t.TempDir()
+			dir := memoryDir(t)
 			s := openIn(t, dir, Options{Cancelled: 40, CompactAbove: 1})
 			want := map[uint64]string{}
 			var cancelled []uint64
@@ -108,7 +108,7 @@ func TestLikeAMap(t *testing.T) {
 }
 
 func TestLoadPassesWhatIsThereInTheOrderAsked(t *testing.T) {
-	s := openIn(t, t.TempDir(), Options{})
+	s := openIn(t, memoryDir(t), Options{})
 	var keys, asked, want []uint64
 	for i := range 2*readKeys + 10 {
 		k := s.LastKey() + 1
@@ -141,7 +141,7 @@ func TestLoadPassesWhatIsThereInTheOrderAsked(t *testing.T) {
 // TestEachEndsWithItsVisitor also writes during the walk: it must not wait for
 // the reader.
 func TestEachEndsWithItsVisitor(t *testing.T) {
-	s := openIn(t, t.TempDir(), Options{})
+	s := openIn(t, memoryDir(t), Options{})
 	fill(t, s, 3*readKeys, make([]byte, 100))
 	enough := errors.New("enough")
 	n := 0
@@ -164,7 +164,7 @@ func receipt(expires time.Time, text string) []byte {
 }
 
 func TestReceiptsExpireFromTheFront(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	s := openIn(t, dir, Options{})
 	soon, later, past := now().Add(time.Hour), now().Add(2*time.Hour), now().Add(-time.Hour)
 	for _, r := range [][]byte{receipt(later, "c"), receipt(past, "x"), receipt(soon, "a"), receipt(soon, "b"), receipt(past, "y")} {
@@ -196,7 +196,7 @@ func TestReceiptsExpireFromTheFront(t *testing.T) {
 }
 
 func TestReceiptAloneAndBadCalls(t *testing.T) {
-	s := openIn(t, t.TempDir(), Options{})
+	s := openIn(t, memoryDir(t), Options{})
 	for _, c := range []struct {
 		name    string
 		keys    []uint64
@@ -216,7 +216,7 @@ func TestReceiptAloneAndBadCalls(t *testing.T) {
 }
 
 func TestClosedStoreRefuses(t *testing.T) {
-	dir := t.TempDir()
+	dir := memoryDir(t)
 	s := openIn(t, dir, Options{})
 	last := s.LastKey()
 	mustAdd(t, s, last+1, "stays")

@@ -32,7 +32,8 @@ func (s *Store) attempt(b *batch) error {
 	st := *s.state.Load()
 	var id int
 	committing := false
-	s.db.NoFreelistSync = s.db.Stats().FreePageN > maxSyncedFree
+	stats := s.db.Stats()
+	s.db.NoFreelistSync = stats.FreePageN+stats.PendingPageN > maxSyncedFree
 	err := s.db.update(func(tx *bbolt.Tx) error {
 		id = tx.ID()
 		if err := s.db.makeRoom(tx, b); err != nil {

@@ -115,7 +115,7 @@ func TestPushPathMethods(t *testing.T) {
 	p := r.Publisher(t)
 	id := pushed(t, p, body("e", inSeconds(anHour)))
 	for target, allow := range map[string]string{
-		relaytest.PushPath: "GET, POST", batchPath: "POST", onlinePath: "GET, POST", disconnectPath: "POST", relaytest.PushPath + "/" + id: "GET, DELETE",
+		relaytest.PushPath: "POST", relaytest.PushPath + "?status=scheduled": "GET, POST", batchPath: "POST", onlinePath: "GET, POST", disconnectPath: "POST", relaytest.PushPath + "/" + id: "GET, DELETE",
 	} {
 		for _, method := range []string{"GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"} {
 			if strings.Contains(allow, method) {

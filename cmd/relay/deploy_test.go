@@ -91,6 +91,53 @@ func TestServiceAndImageAgreeWithTheRelay(t *testing.T) {
 	}
 }
 
+// Both run the relay in a folder that is its own, outlives it and can be
+// written to: there the default data_dir lies, beside config.json.
+func TestServiceAndImageKeepTheDataFolder(t *testing.T) {
+	service, image := deployed(t, "relay.service"), deployed(t, "Dockerfile")
+	c := Default()
+	if c.DataDir == noDataDir || !filepath.IsLocal(c.DataDir) {
+		t.Fatalf("data_dir is %q, not a folder beside config.json", c.DataDir)
+	}
+
+	// The state directory is writable under ProtectSystem=strict.
+	state := "/var/lib/" + found(t, service, `^StateDirectory=(.*)$`)
+	if dir := found(t, service, `^WorkingDirectory=(.*)$`); dir != state {
+		t.Errorf("the service runs in %s, its state is in %s", dir, state)
+	}
+	if mode := found(t, service, `^StateDirectoryMode=(.*)$`); mode != "0700" {
+		t.Errorf("the state directory has mode %s: the bodies of pushes are nobody else's business", mode)
+	}
+
+	_, final, ok := strings.Cut(image, "\nFROM scratch\n")
+	if !ok {
+		t.Fatal("the image has no final stage from scratch")
+	}
+	dir := found(t, final, `^WORKDIR (.*)$`)
+	if volume := found(t, final, `^VOLUME (.*)$`); volume != dir {
+		t.Errorf("the image runs in %s, its volume is %s", dir, volume)
+	}
+	if mount := found(t, image, `-v [a-z-]+:(\S+)`); mount != dir {
+		t.Errorf("the image runs in %s, the volume is mounted at %s", dir, mount)
+	}
+	// A new volume takes mode and owner from the folder in the image.
+	if made := found(t, image, `mkdir -p -m 0700 /out/root(\S+)$`); made != dir {
+		t.Errorf("the image runs in %s, the build makes %s", dir, made)
+	}
+	user := found(t, final, `^USER (.*)$`)
+	if owner := found(t, final, `^COPY .*--chown=(\S+) /out/root/ /$`); owner != user || strings.HasPrefix(user, "0") {
+		t.Errorf("the image runs as %s, its folder belongs to %s", user, owner)
+	}
+
+	readOnly, err := resolve([]string{found(t, image, `-e (\S+) --read-only`)}, nil, "config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if readOnly.config.DataDir != noDataDir {
+		t.Errorf("a read-only container gets data_dir %s, not %s", readOnly.config.DataDir, noDataDir)
+	}
+}
+
 // On a large enough machine the shipped settings hold a million connections,
 // and the doctor finds nothing to add to them.
 func TestShippedSettingsHoldAMillion(t *testing.T) {

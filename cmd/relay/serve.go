@@ -218,6 +218,8 @@ func (r *relay) logSummary(logger *slog.Logger) {
 	attrs := append([]slog.Attr{
 		slog.Uint64("pushes", pushes.Accepted),
 		slog.Uint64("refused", pushes.Refused),
+		slog.Uint64("replayed", pushes.Replayed),
+		slog.Uint64("lost_receipts", pushes.LostReceipts),
 		slog.Uint64("push_panics", pushes.Panics),
 	}, r.engine.Stats().Attrs()...)
 	logger.LogAttrs(context.Background(), slog.LevelInfo, "stopped", slices.DeleteFunc(attrs, isZero)...)

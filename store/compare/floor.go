@@ -11,7 +11,6 @@ import (
 type floor struct {
 	file *os.File
 	buf  []byte
-	at   int64
 }
 
 func openFloor(dir string) (candidate, error) {

@@ -2,12 +2,51 @@ package test
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 
 	"gorelay/internal/relaytest"
 	"gorelay/internal/wsclient"
 )
+
+// keys tries each operation without the key and with each way to give it.
+func (s *surface) keys(t *testing.T) {
+	schemes := s.pointer("#/components/securitySchemes")
+	for _, operation := range s.guarded() {
+		method, _, _ := strings.Cut(operation, " ")
+		target, bodies := s.example(t, operation)
+		send := func(target string, lines ...string) *wsclient.Response {
+			r, err := s.pub.Do(method, target, []byte(bodies[0]), lines...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.check(operation, r); err != nil {
+				t.Error(err)
+			}
+			return r
+		}
+		if r := send(target); r.Status != 401 {
+			t.Errorf("%s without a key: %d", operation, r.Status)
+		}
+		for _, scheme := range schemes.names() {
+			name := s.child(schemes, scheme).text("name")
+			var r *wsclient.Response
+			if s.child(schemes, scheme).text("in") == "query" {
+				separator := "?"
+				if strings.Contains(target, "?") {
+					separator = "&"
+				}
+				r = send(target + separator + name + "=" + url.QueryEscape(relaytest.Key))
+			} else {
+				r = send(target, name+": "+relaytest.Key)
+			}
+			if r.Status == 401 {
+				t.Errorf("%s with the key as %s: 401", operation, scheme)
+			}
+		}
+	}
+}
 
 // handshakes provokes the answers to a WebSocket handshake.
 func (s *surface) handshakes(t *testing.T) {

@@ -1,0 +1,78 @@
+package engine
+
+import (
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"testing"
+)
+
+// Somebody who waits for the network is woken by the yields of a worker that
+// never rests, even where there is one processor for both.
+func TestYieldLetsTheNetworkIn(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var got atomic.Bool
+	done := make(chan struct{})
+	go func() { // ends with w
+		defer close(done)
+		var b [1]byte
+		_, err := io.ReadFull(r, b[:])
+		got.Store(err == nil)
+	}()
+	runtime.Gosched() // it waits now
+	mine := newTurn(slog.New(slog.DiscardHandler))
+	defer mine.close()
+	if _, err := w.Write([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	// The first may wake the worker ahead of the other, and one may find its
+	// event taken already. It is not a matter of time: a hundred Gosched are
+	// over in microseconds, and nobody has looked at the network.
+	for i := 0; i < 10 && !got.Load(); i++ {
+		mine.yield()
+	}
+	if !got.Load() {
+		t.Error("10 yields, and what was written is not read yet")
+	}
+	_ = w.Close()
+	<-done
+}
+
+// With a descriptor to wait for and without one, a sweep comes to its end.
+func TestSweepWithAndWithoutDescriptor(t *testing.T) {
+	for name, mine := range map[string]*turn{"with": newTurn(slog.New(slog.DiscardHandler)), "without": {}} {
+		e := withoutSockets(1)
+		s := e.shards[0]
+		for i := range 500 {
+			e.enterFull(i, "")
+		}
+		if _, err := e.Broadcast(textFrame("to all")); err != nil {
+			t.Fatal(err)
+		}
+		s.stop()
+		go s.run(mine) // ends when it has swept
+		<-s.done
+		if got, want := s.swept.Load(), e.log.tail.Load().end; got != want {
+			t.Errorf("%s: swept up to byte %d of %d", name, got, want)
+		}
+	}
+}
+
+// The workers of a core share one slice's worth, however many they are.
+func TestSliceOfASweep(t *testing.T) {
+	for _, tt := range []struct{ loops, shards, want int }{
+		{1, 1, 64}, {1, 4, 16}, {2, 8, 16}, {16, 64, 16}, {4, 2, 64}, {1, 64, 8}, {1, 1 << 20, 8},
+	} {
+		s := newShard(&Engine{opts: Options{Loops: tt.loops, Shards: tt.shards}})
+		if s.slice != tt.want {
+			t.Errorf("%d loops, %d shards: slices of %d, not %d", tt.loops, tt.shards, s.slice, tt.want)
+		}
+	}
+}

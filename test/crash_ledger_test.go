@@ -1,0 +1,195 @@
+package test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"gorelay/internal/relaytest"
+)
+
+// commitWindow is how long before a kill a message may have fired that fires
+// again. The relay takes fired messages off the disk within a few tens of
+// milliseconds; a busy disk takes longer.
+const commitWindow = time.Second
+
+// entry is what is known of one push. Times are milliseconds since the epoch.
+type entry struct {
+	due      int64
+	accepted bool
+	came     []int64 // the times at which it fired
+	excused  bool    // it may have found nobody
+}
+
+// crashLedger is the account of a crash test.
+type crashLedger struct {
+	kills []int64 // times; owned by the test's goroutine
+
+	mu   sync.Mutex
+	book map[string]*entry // by event
+	open int               // accepted, not excused, and not come
+}
+
+func newCrashLedger() *crashLedger { return &crashLedger{book: make(map[string]*entry)} }
+
+// entryLocked finds a push; it may arrive before its answer does.
+func (l *crashLedger) entryLocked(event string) *entry {
+	e := l.book[event]
+	if e == nil {
+		e = new(entry)
+		l.book[event] = e
+	}
+	return e
+}
+
+func (l *crashLedger) accept(event string, due int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.entryLocked(event)
+	e.due, e.accepted = due, true
+	if len(e.came) == 0 {
+		l.open++
+	}
+}
+
+func (l *crashLedger) unanswered(event string, due int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.entryLocked(event).due = due
+}
+
+// arrive notes a message.
+func (l *crashLedger) arrive(raw []byte) error {
+	var m envelope
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return fmt.Errorf("%.200q: %w", raw, err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := l.entryLocked(m.Event)
+	if len(e.came) == 0 && e.accepted && !e.excused {
+		l.open--
+	}
+	e.came = append(e.came, m.Data.TS)
+	return nil
+}
+
+// owes reports whether a push that was due by then has not come.
+func (l *crashLedger) owes(by int64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.book {
+		if e.accepted && len(e.came) == 0 && e.due <= by {
+			return true
+		}
+	}
+	return false
+}
+
+// excuse gives up all that was due by then and has not come.
+func (l *crashLedger) excuse(by int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range l.book {
+		if e.accepted && !e.excused && len(e.came) == 0 && e.due <= by {
+			e.excused = true
+			l.open--
+		}
+	}
+}
+
+// complete reports whether all that is owed has come.
+func (l *crashLedger) complete() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.open == 0
+}
+
+// beforeKill reports whether a message that fired then was perhaps still on
+// disk when the relay was killed.
+func (l *crashLedger) beforeKill(fired int64) bool {
+	for _, kill := range l.kills {
+		if fired <= kill && kill-fired <= commitWindow.Milliseconds() {
+			return true
+		}
+	}
+	return false
+}
+
+// judge prints the account and fails for what must not be in it.
+func (l *crashLedger) judge(t *testing.T) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var accepted, unanswered, unansweredCame, lost, twice, excused, early, late int
+	var widest int64 // from a doubled message's first firing to the kill after it
+	for event, e := range l.book {
+		switch {
+		case e.accepted:
+			accepted++
+		case e.due == 0:
+			t.Errorf("%s came and was never pushed", event)
+		default:
+			unanswered++
+			unansweredCame += min(1, len(e.came))
+		}
+		switch {
+		case e.excused && len(e.came) == 0:
+			excused++
+		case e.accepted && len(e.came) == 0:
+			lost++
+			if lost <= 10 {
+				t.Errorf("%s was accepted, due at %d, and is lost; kills at %v", event, e.due, l.kills)
+			}
+		}
+		for i, fired := range e.came {
+			if fired < e.due {
+				early++
+			}
+			if i == len(e.came)-1 {
+				break
+			}
+			twice++
+			if !l.beforeKill(fired) {
+				late++
+				if late <= 10 {
+					t.Errorf("%s fired at %v, and no kill was close behind the first; kills at %v", event, e.came, l.kills)
+				}
+				continue
+			}
+			for _, kill := range l.kills {
+				if kill >= fired {
+					widest = max(widest, kill-fired)
+					break
+				}
+			}
+		}
+	}
+	t.Logf("%d kills: %d accepted, %d lost, %d came twice (fired at most %d ms before a kill), %d without an answer of which %d came, %d excused",
+		len(l.kills), accepted, lost, twice, widest, unanswered, unansweredCame, excused)
+	if early > 0 {
+		t.Errorf("%d fired before their time", early)
+	}
+	if lost > 0 || late > 0 {
+		t.Errorf("%d lost, %d doubled without reason", lost, late)
+	}
+	if accepted < 100*len(l.kills) || excused*2 > accepted {
+		t.Errorf("%d accepted, %d excused: that shows nothing", accepted, excused)
+	}
+}
+
+// writeConfig writes a config.json.
+func writeConfig(t *testing.T, dir string, c relaytest.Config) {
+	t.Helper()
+	b, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
