@@ -1,12 +1,10 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/netip"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -49,8 +47,10 @@ type options struct {
 	delayRate          float64 // delayed pushes a second
 	time               time.Duration
 
-	delayed int           // delay: pushes that are due within one second
-	ahead   time.Duration // how long before
+	delayed int           // delay: pushes that are due
+	within  time.Duration // over which time, in whole seconds
+	ahead   time.Duration // how long before its begin
+	restart bool          // kills the relay while they wait
 
 	probes  int     // clients that get the pushes of an open loop
 	movers  int     // clients that come and go, or that stall
@@ -60,10 +60,14 @@ type options struct {
 
 // The servers of a run, by their names in the figures.
 const (
-	underTest     = "relay"
-	besideFloor   = "floor"
-	besideRoutine = "goroutine"
+	underTest      = "relay"
+	besideFloor    = "floor"
+	besideRoutine  = "goroutine"
+	besideInMemory = underTest + "-memory"
 )
+
+// besideMemory asks for besideInMemory, the relay itself without a data_dir.
+const besideMemory = "memory"
 
 // apiKey is the key that the server under test is configured with.
 const apiKey = "key-of-the-bench"
@@ -83,26 +87,12 @@ type bench struct {
 func (b *bench) note(format string, args ...any) { fmt.Fprintf(b.notes, format+"\n", args...) }
 
 // startRelay starts a fresh server under test in a fresh folder, or finds the
-// one that runs already. Its pings are off: they would fall into one round and
-// not into the next.
+// one that runs already.
 func (b *bench) startRelay() (*server, error) {
 	if b.target != "" {
 		return b.attach()
 	}
-	dir, err := os.MkdirTemp(b.dir, "relay-")
-	if err != nil {
-		return nil, err
-	}
-	config, err := json.Marshal(map[string]string{
-		"port": "0", "api_key": apiKey, "ws_path": wsPath, "push_path": pushPath, "ping_interval": "0s",
-	})
-	if err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "config.json"), config, 0o600); err != nil {
-		return nil, err
-	}
-	return startServer(program{name: underTest, file: b.relay, dir: dir, cpu: b.serverCPU, look: b.look})
+	return b.startWith(underTest, dataOnDisk)()
 }
 
 // starter starts a server.
@@ -111,7 +101,7 @@ type starter func() (*server, error)
 // child starts this program as something to compare with.
 func (b *bench) child(name, mode string) starter {
 	return func() (*server, error) {
-		return startServer(program{name: name, file: b.self, args: []string{mode}, dir: b.dir, cpu: b.serverCPU, look: b.look, tame: true})
+		return startServer(program{name: name, file: b.self, args: []string{mode}, dir: b.dir, cpu: b.serverCPU, look: b.look, within: startWithin, tame: true})
 	}
 }
 

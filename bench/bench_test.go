@@ -65,14 +65,19 @@ func TestHelpfulErrors(t *testing.T) {
 		{"more publishers than clients", []string{"push", "-conns", "3"}, exitUsage, "-publishers must be at most -conns"},
 		{"a rate below nothing", []string{"push", "-rate", "-1"}, exitUsage, "-rate must be at least 0, not -1"},
 		{"a run of no time", []string{"soak", "-time", "0s"}, exitUsage, "-time must be more than 0"},
+		{"a delay of half a second", []string{"delay", "-within", "1500ms"}, exitUsage, "-within must be whole seconds"},
+		{"due within no time", []string{"delay", "-within", "0s"}, exitUsage, "-within must be whole seconds"},
+		{"the end of a server of somebody else", []string{"delay", "-restart", "-target", "127.0.0.1:1"}, exitUsage, "-restart goes without -target"},
 		{"two servers", []string{"idle", "-relay", "x", "-target", "y:1"}, exitUsage, "only one of them"},
 		{"a process without its address", []string{"idle", "-pid", "1"}, exitUsage, "-pid goes with -target"},
-		{"no such company", []string{"idle", "-beside", "nothing"}, exitUsage, "there are floor and goroutine"},
+		{"no such company", []string{"idle", "-beside", "nothing"}, exitUsage, "there are floor, goroutine and memory"},
 		{"no address", []string{"idle", "-sources", "here"}, exitUsage, "no IPv4 address"},
 		{"nobody there", []string{"push", "-target", "127.0.0.1:1"}, exitFailed, "is it running"},
 		{"no host and port", []string{"push", "-target", "somewhere"}, exitFailed, "it is host:port"},
 		{"compare with nothing", []string{"compare", "x"}, exitUsage, "OLD.json NEW.json"},
 		{"compare with no file", []string{"compare", "/no/such", "/no/such"}, exitFailed, "no such file"},
+		{"a table of nothing", []string{"markdown"}, exitUsage, "RUN.json"},
+		{"a table of no file", []string{"markdown", "/no/such"}, exitFailed, "no such file"},
 		{"a page of nothing", []string{"page", "x"}, exitUsage, "OUT.html RUN.json"},
 		{"no such relay", []string{"idle", "-relay", "/no/such/relay"}, exitFailed, "not a program that can be run"},
 		{"too many connections", []string{"push", "-conns", "2000000000"}, exitFailed, "raise the limit"},
@@ -82,7 +87,7 @@ func TestHelpfulErrors(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			var out, notes bytes.Buffer
 			args := c.args
-			if c.code == exitFailed && c.args[0] != "compare" { // the last of two equal flags counts
+			if c.code == exitFailed && c.args[0] != "compare" && c.args[0] != "markdown" { // the last of two equal flags counts
 				args = append([]string{args[0], "-server-cpu", "-1", "-client-cpu", "-1"}, args[1:]...)
 			}
 			if code := run(args, &out, &notes); code != c.code || !strings.Contains(notes.String(), c.says) {

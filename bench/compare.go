@@ -80,7 +80,7 @@ func runCompare(args []string, stdout, stderr io.Writer) int {
 	}
 	for i, r := range runs {
 		for _, info := range r.runs {
-			fmt.Fprintf(stdout, "%s: %s at commit %s on %s, %s\n", [2]string{"old", "new"}[i], info.Workload, info.Commit, info.Machine, info.Setup)
+			fmt.Fprintf(stdout, "%s: %s at commit %s on %s, %s\n", [2]string{"old", "new"}[i], info.Workload, info.build, info.Machine, info.Setup)
 		}
 	}
 	if err := writeChanges(stdout, all); err != nil {
@@ -115,9 +115,10 @@ func writeChanges(w io.Writer, all []change) error {
 
 // document is what -json wrote, of one run or of several.
 type document struct {
-	lines   []any // as they came
-	runs    []runInfo
-	figures []*figure
+	lines    []any // as they came
+	runs     []runInfo
+	figures  []*figure
+	accounts []*account
 }
 
 // maxLine bounds one line of a file, in bytes.
@@ -160,6 +161,12 @@ func (d *document) add(line []byte) error {
 			return err
 		}
 		d.figures = append(d.figures, &f)
+	case "messages":
+		var a account
+		if err := json.Unmarshal(line, &a); err != nil {
+			return err
+		}
+		d.accounts = append(d.accounts, &a)
 	case "":
 		return fmt.Errorf("no type")
 	}

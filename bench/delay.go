@@ -4,137 +4,182 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"time"
 )
 
 // delay measures delayed pushes: how fast they are accepted, what one of them
-// holds while it waits, and how late each comes when all are due within the
-// same second.
+// holds while it waits, and how late each comes when many are due within the
+// same second. The relay without a data_dir beside the one that has it tells
+// the price of keeping them on disk.
 func (b *bench) delay() error {
-	b.report.run.Setup = fmt.Sprintf("%d connections, subjects of %d bytes; a round is %d pushes over %d publishers, all due within the second that begins after %v",
-		b.conns, b.payload, b.delayed, b.publishers, b.ahead)
+	b.report.run.Setup = fmt.Sprintf("%d connections, subjects of %d bytes; a round is %d pushes over %d publishers, due over %v that begin after %v; data on %s",
+		b.conns, b.payload, b.delayed, b.publishers, b.within, b.ahead, b.fileSystem())
+	if b.restart {
+		return b.delayOverRestart()
+	}
+	contenders := b.contenders("")
+	switch {
+	case b.compares(besideMemory) && b.target == "":
+		contenders = append(contenders, b.startWith(besideInMemory, dataInMemory))
+	case b.compares(besideMemory):
+		b.report.warn("%s is left out: the server was given, and runs with the data_dir that it has", besideInMemory)
+	}
 	for round := range b.rounds {
 		b.note("round %d of %d", round+1, b.rounds)
-		var rate, each, memory, early []reading
-		var q quantiles
-		for _, start := range b.contenders("") {
-			err := b.with(start, func(s *server) error {
-				d, err := b.delayAt(s)
-				if err != nil {
-					return err
-				}
-				b.report.timed(s.name, "of a delayed push behind its due time", d.late.Unicast)
-				q.add(s.name, d.late.Unicast)
-				rate = append(rate, reading{s.name, float64(d.count) / d.took.Seconds()})
-				each = append(each, reading{s.name, d.work.each(int(d.count))})
-				memory = append(memory, reading{s.name, d.held})
-				early = append(early, reading{s.name, float64(d.late.Early)})
-				return nil
-			})
+		var all []delayed
+		for _, start := range contenders {
+			d, err := b.delayAt(start)
 			if err != nil {
 				return err
 			}
+			all = append(all, d)
 		}
-		b.report.compare("delayed pushes accepted a second", "/s", higher, rate)
-		b.report.compare("CPU per delayed push, accepted and delivered", "µs", lower, each)
-		b.report.compare("memory per waiting push, with its payload", "B", lower, memory)
-		b.report.compare("delayed pushes that came early", "", lower, early)
-		q.enter(b, "lateness")
+		b.enterDelayed(all)
 	}
 	return nil
 }
 
 // delayed is what one server did in a round.
 type delayed struct {
-	count int64
-	took  time.Duration // to accept them
-	held  float64       // bytes of private memory each, while they waited
-	late  *latencies
-	work  work
+	server string
+	count  int64
+	due    int64         // when the first is, on the bench's clock
+	took   time.Duration // to accept them
+	held   float64       // bytes of private memory each, while they waited
+	late   *latencies
+	work   work
 }
 
-func (b *bench) delayAt(s *server) (d delayed, err error) {
-	f, err := b.connect(s, b.plan(s))
-	defer func() { b.settle(s, f, d.count, &err) }()
-	if err != nil {
-		return d, err
+// enterDelayed enters a round.
+func (b *bench) enterDelayed(all []delayed) {
+	var rate, each, memory, early []reading
+	var q quantiles
+	for _, d := range all {
+		b.report.timed(d.server, "of a delayed push behind its due time", d.late.Unicast)
+		q.add(d.server, d.late.Unicast)
+		rate = append(rate, reading{d.server, float64(d.count) / d.took.Seconds()})
+		each = append(each, reading{d.server, d.work.each(int(d.count))})
+		memory = append(memory, reading{d.server, d.held})
+		early = append(early, reading{d.server, float64(d.late.Early)})
 	}
-	d.work, err = s.measure(func() error {
-		before, err := s.memory()
+	b.report.compare("delayed pushes accepted a second", "/s", higher, rate)
+	b.report.compare("CPU per delayed push, accepted and delivered", "µs", lower, each)
+	b.report.compare("memory per waiting push, with its payload", "B", lower, memory)
+	b.report.compare("delayed pushes that came early", "", lower, early)
+	q.enter(b, "lateness")
+}
+
+// delayAt is one server's part of a round.
+func (b *bench) delayAt(start starter) (d delayed, err error) {
+	err = b.with(start, func(s *server) (err error) {
+		f, err := b.connect(s, b.plan(s))
+		defer func() { b.settle(s, f, d.count, &err) }()
 		if err != nil {
 			return err
 		}
-		due := b.clock.now() + b.ahead.Nanoseconds()
-		began := time.Now()
-		if d.count, err = b.sendDelayed(s, due); err != nil {
-			return err
+		d.work, err = s.measure(func() error {
+			if err := b.accept(s, &d); err != nil {
+				return err
+			}
+			return b.fall(s, f, &d)
+		})
+		if err == nil {
+			d.late, err = f.lap()
 		}
-		d.took = time.Since(began)
-		after, err := s.memory()
-		if err != nil {
-			return err
-		}
-		d.held = math.NaN()
-		if s.known() {
-			d.held = float64(after.anonymous-before.anonymous) / float64(d.count)
-		}
-		end := b.bar.during(s.name+": until they are due", time.Duration(due-b.clock.now()))
-		b.clock.until(due)
-		end()
-		return f.await(d.count)
+		return err
 	})
-	if err == nil {
-		d.late, err = f.lap()
-	}
 	return d, err
 }
 
-// sendDelayed has every publisher send its share, all of them due in the
-// second that begins at due. A client's pushes go out together, with the same
-// delay: so the order in which they are due is the order of their numbers.
-func (b *bench) sendDelayed(s *server, due int64) (sent int64, err error) {
-	members := newMembers(b.conns, b.publishers)
-	type done struct {
-		sent int64
-		err  error
+// accept has a server take all pushes.
+func (b *bench) accept(s *server, d *delayed) error {
+	d.server = s.name
+	before, err := s.memory()
+	if err != nil {
+		return err
 	}
-	results := make(chan done, len(members))
-	for i, m := range members {
-		share := b.delayed*(i+1)/len(members) - b.delayed*i/len(members)
-		go func() { // awaited below
-			n, err := b.sendShare(s, m, share, due)
-			results <- done{n, err}
-		}()
+	began := time.Now()
+	d.due = b.clock.now() + b.ahead.Nanoseconds()
+	if d.count, err = b.sendDelayed(s, d.due); err != nil {
+		return err
 	}
-	for range members {
-		r := <-results
-		sent += r.sent
-		err = errors.Join(err, r.err)
+	d.took = time.Since(began)
+	after, err := s.memory()
+	d.held = math.NaN()
+	if s.known() {
+		d.held = float64(after.anonymous-before.anonymous) / float64(d.count)
 	}
-	return sent, err
+	return err
 }
 
-func (b *bench) sendShare(s *server, m *member, share int, due int64) (sent int64, err error) {
+// fall waits until all pushes have come.
+func (b *bench) fall(s *server, f *fleet, d *delayed) error {
+	end := b.bar.during(s.name+": until they are due", time.Duration(d.due-b.clock.now()))
+	b.clock.until(d.due)
+	end()
+	defer b.bar.begin(s.name+": delivering", d.count, func() int64 {
+		st, _ := f.state()
+		return st.Delivered
+	})()
+	return f.await(d.count)
+}
+
+// sendDelayed has every publisher send its share, all of them due in the time
+// that begins at due.
+func (b *bench) sendDelayed(s *server, due int64) (int64, error) {
+	members := newMembers(b.conns, b.publishers)
+	var sent atomic.Int64
+	defer b.bar.begin(s.name+": accepting", int64(b.delayed), sent.Load)()
+	results := make(chan error, len(members))
+	for i, m := range members {
+		share := b.delayed*(i+1)/len(members) - b.delayed*i/len(members)
+		go func() { results <- b.sendShare(s, m, share, due, &sent) }() // awaited below
+	}
+	var err error
+	for range members {
+		err = errors.Join(err, <-results)
+	}
+	return sent.Load(), err
+}
+
+// sendShare is one publisher's part. A delay has whole seconds, so each client
+// has a second of its own out of those that the due times are spread over, and
+// gets its pushes one after another with the same delay: the order in which
+// they are due is the order of their numbers. The clients of a second are
+// those of every publisher and of the whole time of sending: its pushes are
+// spread over it.
+func (b *bench) sendShare(s *server, m *member, share int, due int64, sent *atomic.Int64) error {
 	p, err := dialPublisher(s.endpoint)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer p.close()
+	seconds := int(b.within / time.Second)
 	for i := range m.sent {
 		n := share*(i+1)/len(m.sent) - share*i/len(m.sent)
-		now := b.clock.now()
-		if n > 0 && now > due {
-			return sent, fmt.Errorf("%s took more than %v to accept the pushes: give it more time with -ahead, or less to do with -delayed", s.name, b.ahead)
+		if n == 0 {
+			continue
 		}
-		seconds := int((due - now + 1e9 - 1) / 1e9)
+		now := b.clock.now()
+		if now > due {
+			return b.tooLate(s, "accept the pushes")
+		}
+		mine := due + int64((m.first+i*m.step)%seconds)*1e9
+		delay := int((mine - now + 1e9 - 1) / 1e9)
 		for range n {
 			msg := m.to(i)
-			msg.at = b.clock.now() + int64(seconds)*1e9
-			sent++
-			if err := p.push(msg, seconds, b.payload); err != nil {
-				return sent, err
+			msg.at = b.clock.now() + int64(delay)*1e9
+			sent.Add(1)
+			if err := p.push(msg, delay, b.payload); err != nil {
+				return err
 			}
 		}
 	}
-	return sent, nil
+	return nil
+}
+
+// tooLate says that pushes fell due before something was done.
+func (b *bench) tooLate(s *server, what string) error {
+	return fmt.Errorf("%s took more than %v to %s: give it more time with -ahead, or less to do with -delayed", s.name, b.ahead, what)
 }

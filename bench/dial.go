@@ -129,6 +129,10 @@ func (s *swarm) serve(i int, events uint32) error {
 			if c.state != clientOpen {
 				return s.refused(i, errors.New("the server ended a connection in the handshake"))
 			}
+			if s.plan.Patient {
+				s.outlive(c)
+				return nil
+			}
 			s.ended(i, "the end of the stream")
 			return nil
 		}

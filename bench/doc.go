@@ -14,15 +14,17 @@
 //
 // The files, by what they are about:
 //
-//   - the program: main, workloads, flags, bench, target (what is measured)
-//   - the workloads: connect, idle, broadcast, push, mixed, delay, churn, slow,
-//     storm, soak
+//   - the program: main, workloads, flags, bench, build (what it was made
+//     of), target (what is measured)
+//   - the workloads: connect, idle, broadcast, push, mixed, delay (with restart),
+//     churn, slow, storm, soak
 //   - the clients: plan, swarm, dial, returning and client; fleet and worker
 //     for several processes; audience for open loops; ledger for the account;
 //     subject for what a message carries
 //   - the backend: publisher, traffic
-//   - the servers: server, process (what /proc says), work (processor time from
-//     rest to rest), floor and goroutine (what the relay is compared with)
-//   - the output: report, table, page, compare, sample, progress, verdict;
+//   - the servers: server, install (the folder a relay runs in), process (what
+//     /proc says), work (processor time from rest to rest), floor and goroutine
+//     (what the relay is compared with)
+//   - the output: report, table, page, markdown, compare, sample, progress, verdict;
 //     latency and clock
 package main

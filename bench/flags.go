@@ -33,7 +33,7 @@ func newFlags(w workload, o *options) *flag.FlagSet {
 	f.StringVar(&o.wsPath, "ws-path", wsPath, "WebSocket `path` of -target")
 	f.StringVar(&o.pushPath, "push-path", pushPath, "push `path` of -target")
 	f.IntVar(&o.pid, "pid", 0, "process `id` of -target, if it runs on this machine: for its memory and CPU")
-	f.StringVar(&o.beside, "beside", besideFloor+","+besideRoutine, "`what` the relay takes turns with; none with an empty text")
+	f.StringVar(&o.beside, "beside", besideOf(w), "`what` the relay takes turns with; none with an empty text")
 	f.StringVar(&o.sources, "sources", "", "IPv4 `addresses` of this machine that clients come from (default: 64 of 127.0.0.0/8 for a local server)")
 	f.IntVar(&o.workers, "workers", 0, "`number` of client processes (default: as many as the open-file limit asks for)")
 	f.IntVar(&o.serverCPU, "server-cpu", 0, "`core` of the server, -1 for any")
@@ -46,6 +46,13 @@ func newFlags(w workload, o *options) *flag.FlagSet {
 	f.StringVar(&o.page, "report", "", "write an HTML page with plots to this `file`")
 	w.flags(f, o)
 	return f
+}
+
+func besideOf(w workload) string {
+	if w.name == "delay" {
+		return besideRoutine + "," + besideMemory
+	}
+	return besideFloor + "," + besideRoutine
 }
 
 func dialingOf(w workload) int {
@@ -141,6 +148,12 @@ func (o *options) validate(f *flag.FlagSet) error {
 			return fmt.Errorf("-%s must be more than 0, not %v", d.flag, d.value)
 		}
 	}
+	if f.Lookup("within") != nil && (o.within < time.Second || o.within%time.Second != 0) {
+		return fmt.Errorf("-within must be whole seconds, not %v: a delay has no fractions of one", o.within)
+	}
+	if o.restart && o.target != "" {
+		return fmt.Errorf("-restart goes without -target: a relay is killed only if the bench has started it")
+	}
 	if o.publishers > o.conns {
 		return fmt.Errorf("-publishers must be at most -conns, %d: each has clients of its own", o.conns)
 	}
@@ -151,8 +164,8 @@ func (o *options) validate(f *flag.FlagSet) error {
 		return fmt.Errorf("-pid goes with -target: a relay that the bench starts is known to it")
 	}
 	for _, name := range split(o.beside) {
-		if name != besideFloor && name != besideRoutine {
-			return fmt.Errorf("-beside %s: there are %s and %s", name, besideFloor, besideRoutine)
+		if name != besideFloor && name != besideRoutine && name != besideMemory {
+			return fmt.Errorf("-beside %s: there are %s, %s and %s", name, besideFloor, besideRoutine, besideMemory)
 		}
 	}
 	for _, a := range split(o.sources) {

@@ -35,6 +35,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return runCompare(args[1:], stdout, stderr)
 	case "page":
 		return runPage(args[1:], stderr)
+	case "markdown":
+		return runMarkdown(args[1:], stdout, stderr)
 	}
 	for _, w := range workloads() {
 		if w.name == args[0] {
@@ -52,6 +54,7 @@ func help(w io.Writer) {
   go run ./bench WORKLOAD [flags]
   go run ./bench compare OLD.json NEW.json       what changed beyond noise
   go run ./bench page OUT.html RUN.json...       several runs on one page
+  go run ./bench markdown RUN.json...            their main figures as a table for a README
 
 Workloads:
 `)

@@ -31,6 +31,9 @@ type plan struct {
 	Background bool `json:"background"`
 	// Stalled clients read nothing until they are told to.
 	Stalled bool `json:"stalled"`
+	// Patient clients outlive their server: that a connection ends without a
+	// close frame is no fault. They come back with the next orderStorm.
+	Patient bool `json:"patient"`
 	// Lives is for clients that come and go or are closed by the server: they
 	// must get everything between their first message and their last.
 	Lives bool `json:"lives"`

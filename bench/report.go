@@ -26,15 +26,15 @@ type report struct {
 
 // runInfo says what was measured where.
 type runInfo struct {
-	Type      string   `json:"type"` // "run"
-	Workload  string   `json:"workload"`
-	Commit    string   `json:"commit"` // of the bench
-	Time      string   `json:"time"`   // RFC 3339
+	Type     string `json:"type"` // "run"
+	Workload string `json:"workload"`
+	build
+	Time      string   `json:"time"` // RFC 3339
 	Flags     []string `json:"flags"`
 	Relay     string   `json:"relay,omitempty"`
+	Version   string   `json:"relay_version,omitempty"` // what it says of itself
 	Target    string   `json:"target,omitempty"`
 	Kernel    string   `json:"kernel"`
-	Go        string   `json:"go"` // of the bench
 	Machine   string   `json:"machine"`
 	Cores     int      `json:"cores"`
 	ServerCPU int      `json:"server_cpu"` // -1 is any

@@ -42,9 +42,19 @@ func (s *swarm) again() {
 	}
 }
 
+// outlive lets go of a patient client's connection whose server has died.
+func (s *swarm) outlive(c *client) {
+	s.release(c)
+	s.status.Open--
+}
+
 // leave drops one client and lets it come back, if it is not on its way.
 func (s *swarm) leave(i int) {
 	c := &s.clients[i]
+	if s.plan.Patient && c.state == clientClosed { // see outlive
+		s.todo = append(s.todo, int32(i))
+		return
+	}
 	if c.state != clientOpen {
 		return
 	}

@@ -23,6 +23,7 @@ type server struct {
 	process
 	endpoint
 	tame   bool
+	doomed bool           // its end is a crash
 	cmd    *exec.Cmd      // nil if somebody else has started it
 	stdin  io.WriteCloser // commands to a floor
 	exited chan struct{}
@@ -47,7 +48,9 @@ type program struct {
 	dir  string        // its working directory
 	cpu  int           // the core it may use; negative for any
 	look time.Duration // see quiet
-	tame bool          // ends with its standard input, not by SIGTERM
+	// within is how long it may take until it says where it listens.
+	within time.Duration
+	tame   bool // ends with its standard input, not by SIGTERM
 }
 
 const (
@@ -94,7 +97,7 @@ func startServer(p program) (*server, error) {
 	s.pid = s.cmd.Process.Pid
 	port := make(chan int, 1)
 	go s.follow(out, port) // ends with the process; close(exited) tells
-	late := time.NewTimer(startWithin)
+	late := time.NewTimer(p.within)
 	defer late.Stop()
 	select {
 	case n := <-port:
@@ -106,7 +109,7 @@ func startServer(p program) (*server, error) {
 	case <-s.exited:
 		err = errors.New("it ended at once")
 	case <-late.C:
-		err = fmt.Errorf("no line with http://HOST:PORT within %v", startWithin)
+		err = fmt.Errorf("no line with http://HOST:PORT within %v", p.within)
 	}
 	log := s.lastLines()
 	s.kill()
@@ -141,10 +144,15 @@ func (s *server) lastLines() string {
 	return strings.Join(s.log, "\n")
 }
 
-// stop ends the process as an operator does, and wants exit code 0.
+// stop ends the process as an operator does, and wants exit code 0. One that
+// is doomed gets SIGKILL.
 func (s *server) stop() error {
 	if s.cmd == nil {
 		return nil // not ours
+	}
+	if s.doomed {
+		s.kill()
+		return nil
 	}
 	_ = s.stdin.Close()
 	if !s.tame {

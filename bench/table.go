@@ -13,8 +13,11 @@ func (r *report) writeTable(w io.Writer) error {
 	if r.run.Target != "" {
 		where = "the server at " + r.run.Target
 	}
+	if r.run.Version != "" {
+		where += ": " + r.run.Version
+	}
 	fmt.Fprintf(w, "%s: %s\n%s, bench at commit %s, built with %s\n%s, %d cores, kernel %s, server on core %s, clients on core %s\n", r.run.Workload, r.run.Setup,
-		where, r.run.Commit, r.run.Go, r.run.Machine, r.run.Cores, r.run.Kernel, coreName(r.run.ServerCPU), coreName(r.run.ClientCPU))
+		where, r.run.build, r.run.Go, r.run.Machine, r.run.Cores, r.run.Kernel, coreName(r.run.ServerCPU), coreName(r.run.ClientCPU))
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	if len(r.figures) > 0 {
 		fmt.Fprintln(t, "\nmedian\tmin\tmax\trounds\tunit\t   figure")

@@ -8,10 +8,8 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"time"
 
@@ -38,10 +36,12 @@ func (b *bench) prepare(workload string, args []string) error {
 	if b.self, err = os.Executable(); err != nil {
 		return err
 	}
+	version := ""
 	if b.target == "" {
 		if err := b.findRelay(); err != nil {
 			return err
 		}
+		version = b.relayVersion()
 	}
 	// The swarm's thread waits in the kernel: publishers go on beside it, even
 	// on a single core.
@@ -56,8 +56,8 @@ func (b *bench) prepare(workload string, args []string) error {
 		return os.NewSyscallError("uname", err)
 	}
 	b.report.run = runInfo{
-		Type: "run", Workload: workload, Commit: commit(), Time: time.Now().UTC().Format(time.RFC3339), Flags: args,
-		Relay: b.relay, Target: b.target, Kernel: unix.ByteSliceToString(u.Release[:]), Go: runtime.Version(),
+		Type: "run", Workload: workload, build: ownBuild(), Time: time.Now().UTC().Format(time.RFC3339), Flags: args,
+		Relay: b.relay, Version: version, Target: b.target, Kernel: unix.ByteSliceToString(u.Release[:]),
 		Machine: processorName(), Cores: runtime.NumCPU(), ServerCPU: b.serverCPU, ClientCPU: b.clientCPU,
 	}
 	if b.target != "" {
@@ -145,22 +145,6 @@ func (s *server) greet() error {
 		return fmt.Errorf("%v answers 404 to POST %s: give its push_path with -push-path", s.addr, s.pushPath)
 	}
 	return nil
-}
-
-// commit is the revision of the bench's own source, as well as can be known.
-func commit() string {
-	if out, err := exec.Command("git", "describe", "--always", "--dirty", "--abbrev=12").Output(); err == nil {
-		return strings.TrimSpace(string(out))
-	}
-	info, _ := debug.ReadBuildInfo()
-	if info != nil {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				return s.Value
-			}
-		}
-	}
-	return "unknown"
 }
 
 // processorName is the first "model name" of /proc/cpuinfo.

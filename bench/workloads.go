@@ -46,13 +46,15 @@ func workloads() []workload {
 			o.roundsFlag(f, 3)
 			o.timeFlag(f, 10*time.Second)
 		}, (*bench).mixed},
-		{"delay", "delayed pushes: rate, memory, lateness when all are due at once", func(f *flag.FlagSet, o *options) {
+		{"delay", "delayed pushes: rate, memory, lateness when all are due at once; with -restart over a crash", func(f *flag.FlagSet, o *options) {
 			o.connsFlag(f, 10_000)
 			o.payloadFlag(f, 128)
 			o.roundsFlag(f, 2)
 			o.publishersFlag(f, 16)
-			f.IntVar(&o.delayed, "delayed", 200_000, "`number` of delayed pushes that are due within the same second")
-			f.DurationVar(&o.ahead, "ahead", 30*time.Second, "`time` from the first push until they are due")
+			f.IntVar(&o.delayed, "delayed", 200_000, "`number` of delayed pushes that wait at once")
+			f.DurationVar(&o.within, "within", time.Second, "`time`, in whole seconds, that they are due over")
+			f.DurationVar(&o.ahead, "ahead", 30*time.Second, "`time` from the first push until the first is due")
+			f.BoolVar(&o.restart, "restart", false, "kill the relay when all are accepted, and start it again on the same data before the first is due")
 		}, (*bench).delay},
 		{"churn", "clients that come and go under pushes; what they leave behind", func(f *flag.FlagSet, o *options) {
 			o.trafficFlags(f, 5_000, 128, 500, 5)

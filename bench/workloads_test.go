@@ -125,9 +125,18 @@ func scenarios() []scenario {
 			[]string{"relay of a push beside broadcasts", "relay of a broadcast, to each client"},
 			map[string]int64{"relay": 2*60 + 6*n, "goroutine": 2*60 + 6*n}},
 		{"delay", append([]string{"delay", "-delayed", "120", "-ahead", "1s"}, conns...), 1,
-			[]string{"relay delayed pushes accepted a second ÷ goroutine", "relay memory per waiting push, with its payload", "relay lateness p99"},
+			[]string{"relay delayed pushes accepted a second ÷ goroutine", "relay delayed pushes accepted a second ÷ relay-memory",
+				"relay memory per waiting push, with its payload", "relay lateness p99"},
 			[]string{"relay of a delayed push behind its due time"},
-			map[string]int64{"relay": 120, "goroutine": 120}},
+			map[string]int64{"relay": 120, "goroutine": 120, "relay-memory": 120}},
+		{"delay over some seconds", append([]string{"delay", "-delayed", "120", "-ahead", "1s", "-within", "3s", "-beside", ""}, conns...), 1,
+			[]string{"relay delayed pushes that came early"}, []string{"relay of a delayed push behind its due time"},
+			map[string]int64{"relay": 120}},
+		{"delay over a restart", append([]string{"delay", "-restart", "-delayed", "120", "-ahead", "6s", "-within", "2s"}, conns...), 1,
+			[]string{"relay start until /health answers, with all pushes waiting", "relay RSS after that start",
+				"relay memory per waiting push after that start", "relay time until all clients are back after that start", "relay lateness p99"},
+			[]string{"relay of a delayed push behind its due time"},
+			map[string]int64{"relay": 120}},
 		{"churn", append([]string{"churn", "-comings", "100", "-beside", ""}, moving...), 1,
 			[]string{"relay descriptors left behind", "relay clients that came a second"},
 			[]string{"relay of a push under churn"}, map[string]int64{"relay": -1}},
@@ -234,7 +243,7 @@ func TestGivenServer(t *testing.T) {
 func TestFilesOfARun(t *testing.T) {
 	dir := t.TempDir()
 	b := &bench{options: options{json: filepath.Join(dir, "run.json"), page: filepath.Join(dir, "run.html")}}
-	b.report.run = runInfo{Type: "run", Workload: "idle", Commit: "abc", Setup: "</script><b>"}
+	b.report.run = runInfo{Type: "run", Workload: "idle", build: build{Commit: "abc"}, Setup: "</script><b>"}
 	b.report.add("memory", "B", lower, 1)
 	b.report.add("memory", "B", lower, 3)
 	lap := newSpread()
@@ -258,7 +267,7 @@ func TestFilesOfARun(t *testing.T) {
 			t.Errorf("the page has %q: it must not need a network", forbidden)
 		}
 	}
-	for _, c := range [][]string{{"compare", b.json, b.json}, {"page", filepath.Join(dir, "both.html"), b.json, b.json}} {
+	for _, c := range [][]string{{"compare", b.json, b.json}, {"page", filepath.Join(dir, "both.html"), b.json, b.json}, {"markdown", b.json, b.json}} {
 		out.Reset()
 		if code := run(c, &out, &notes); code != exitOK {
 			t.Errorf("%v: exit code %d: %s", c, code, notes.String())

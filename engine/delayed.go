@@ -143,13 +143,19 @@ func (d *delayed) add(batch []Delayed, receipt []byte) error {
 	d.mu.Lock()
 	d.reserved -= len(batch)
 	d.bytes -= bytes
-	if err == nil && !d.over {
-		for i := range batch {
-			d.insert(d.eng.tick(batch[i].Due), d.eng.tagOf(batch[i].Tokens), bodies[i])
-		}
+	defer d.mu.Unlock()
+	switch {
+	case err != nil:
+		return err
+	case d.over && d.vault == nil:
+		return ErrStopping
+	case d.over:
+		return nil // safe for the next start
 	}
-	d.mu.Unlock()
-	return err
+	for i := range batch {
+		d.insert(d.eng.tick(batch[i].Due), d.eng.tagOf(batch[i].Tokens), bodies[i])
+	}
+	return nil
 }
 
 // store packs the messages into bodies and gives them to the vault.

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"time"
 	"unsafe"
 )
@@ -131,10 +132,13 @@ func (p packed) wire(frame int, now time.Time) []byte {
 	return wire
 }
 
-// message is what a caller may know of a message that waits.
+// message is what a caller may know of a message that waits. It is no part of p.
 func (p packed) message() Delayed {
 	m := Delayed{Key: p.key(), Created: time.UnixMilli(p.created()), Due: time.UnixMilli(p.due()), Stamp: -1}
 	m.Tokens, _ = p.tokens(nil)
+	for i := range m.Tokens {
+		m.Tokens[i] = strings.Clone(m.Tokens[i])
+	}
 	return m
 }
 

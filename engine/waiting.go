@@ -104,7 +104,7 @@ func (d *delayed) look(keys []uint64) ([]Delayed, error) {
 			for keys[at] != key {
 				at++
 			}
-			if p := packed(body); err == nil && p.check() == nil {
+			if p := packedFrom(body); err == nil && p.check() == nil {
 				found[at] = p.message()
 			}
 		})

@@ -51,25 +51,32 @@
 // # Why bbolt
 //
 // Measured by the program in store/compare, which has the relay's own work: 64
-// publishers that each add 300 bytes and wait for the disk, 200,000 records
-// pending, 2 shared cores, ext4. Where as many are taken out, they are random.
+// publishers that each add 300 bytes and wait for the disk, on 2 cores and an
+// ext4 that others were using too, so the lowest and the highest of all runs
+// (three without removals, two with, one with a million; 3 or 5 s each). Where
+// as many are taken out as come in, they are random ones of those pending.
 //
-//	                     floor    bbolt   sqlite   pebble
-//	adds/s, no removals  175,087  121,413  70,153  150,374  go run . -keep -records 200000 -for 3s
-//	adds/s, as many gone 216,496   24,516  27,071  253,547  go run . -records 200000
-//	CPU µs an add             2      5-27    7-25        3
-//	load by key, µs           -     1-1.5    8-46       23
-//	modules                   -        2        8       31
-//	binary, MB                -      2.0      6.4     17.4
+//	thousand adds a second         floor    bbolt   sqlite   pebble
+//	200,000 pending, adds only   175-204   82-121   70-123  150-213  go run . -keep -records 200000
+//	200,000, as many removed     174-216    19-25       27  156-254  go run . -records 200000
+//	1,000,000, as many removed       192       15       14       42  go run .
+//	CPU, µs an add, in that order  2,2,3  5,27,45   6,25,31   3,4,22  (the lowest)
+//	load by key, µs                    -    1-2.5     8-46    12-34
+//	modules                            -        2        8       31
+//	binary, MB                         -      2.0      6.4     17.4
 //
-// With 1,000,000 pending, as many removed at random and the machine busy,
-// bbolt took 15,000 adds a second, and SQLite 14,000. That is the worst case:
-// pushes with the same delay are removed in the order of their keys. Through
-// this package, which joins removals, it is 101,000 adds a second alone,
-// 103,000 with removals in order, 32,000 with random ones, and 90,000 in a
-// file that was just emptied (go test ./store -run '^$' -bench Add64
-// -benchtime 100000x); to open a store of a million messages and read them all
-// takes 0.4 s (-bench Each1M), and 20 MB of memory.
+// bbolt that writes its list of free pages with every commit took as much,
+// but for one run at 14 of which the reason is not known. SQLite was the
+// faster writer in three of the six runs by a tenth or more, bbolt in one.
+//
+// Random removals among very many are the worst case for a tree, and there
+// bbolt alone is below 20,000 adds a second: each removal rewrites a page.
+// Pushes with the same delay are removed in the order of their keys. Through
+// this package, which joins removals, two runs gave 75,000 and 101,000 adds a
+// second alone, 85,000 and 103,000 with removals in order, 23,000 and 32,000
+// with random ones out of 200,000 (go test ./store -run '^$' -bench Add64
+// -benchtime 100000x). To open a store of a million messages and read them all
+// takes 0.4 s (-bench Each1M).
 //
 // The aim was 20,000 a second, with a library rather than with code of our
 // own. Pebble ends the process when its log cannot be written (its

@@ -140,7 +140,7 @@ func TestHead(t *testing.T) {
 	p := r.Publisher(t)
 	id := pushed(t, p, body("e", inSeconds(anHour)))
 	for target, status := range map[string]int{
-		relaytest.PushPath: 200, relaytest.PushPath + "/" + id: 200, relaytest.PushPath + "/x": 404,
+		relaytest.PushPath: 405, relaytest.PushPath + "?status=scheduled": 200, relaytest.PushPath + "/" + id: 200, relaytest.PushPath + "/x": 404,
 		onlinePath + "?token=a": 200, relaytest.PushPath + "?limit=0": 400, batchPath: 405, "/nowhere": 404,
 	} {
 		request, err := http.NewRequest("HEAD", "http://"+r.Addr+target, nil)

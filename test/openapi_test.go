@@ -245,6 +245,7 @@ func (s *surface) refused(t *testing.T) {
 		{"POST /api/push", "", `{}`, 400},
 		{"POST /api/push", "", `nonsense`, 400},
 		{"POST /api/push/batch", "", `{"items":[]}`, 400},
+		{"GET /api/push", "", "", 405},
 		{"GET /api/push", "/api/push?status=fired", "", 400},
 		{"GET /api/push", "/api/push?limit=1001", "", 400},
 		{"GET /api/push", "/api/push?cursor=nonsense", "", 400},

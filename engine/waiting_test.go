@@ -1,0 +1,57 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+)
+
+// A message that is taken back does not go out, wherever it lay, and not after
+// a restart either.
+func TestCancel(t *testing.T) {
+	for _, withVault := range []bool{false, true} {
+		t.Run(fmt.Sprint("vault ", withVault), func(t *testing.T) {
+			d := &durable{t: t}
+			if withVault {
+				d = serveDurable(t, nil)
+			} else {
+				d.server = serve(t, identifying(), nil)
+			}
+			c := d.dial("a")
+			now := time.Now()
+			near, far := d.at(now.Add(700*time.Millisecond), "near", "a"), d.at(now.Add(1600*time.Millisecond), "far", "a", "b")
+			d.at(now.Add(1700*time.Millisecond), "end", "a")
+			if m, err := d.Waiting(far); err != nil || !slices.Equal(m.Tokens, []string{"a", "b"}) || m.Due.UnixMilli() != ceilMilli(now.Add(1600*time.Millisecond)) || m.Key != far {
+				t.Errorf("%+v, %v", m, err)
+			}
+			for _, key := range []uint64{near, far} {
+				if err := d.Cancel(key); err != nil || !d.Cancelled(key) {
+					t.Errorf("%v, known %v", err, d.Cancelled(key))
+				}
+				if err := d.Cancel(key); !errors.Is(err, ErrNotWaiting) {
+					t.Errorf("again: %v", err)
+				}
+				if _, err := d.Waiting(key); !errors.Is(err, ErrNotWaiting) {
+					t.Errorf("still there: %v", err)
+				}
+			}
+			gone := d.at(now.Add(time.Hour), "never", "a")
+			if err := d.Cancel(gone); err != nil {
+				t.Fatal(err)
+			}
+			wantText(t, c, "end")
+			if s := d.Stats(); s.Delayed != 0 || s.Cancelled != 3 {
+				t.Errorf("%d wait, %d cancelled", s.Delayed, s.Cancelled)
+			}
+			_ = c.Close()
+			if withVault {
+				d.restart()
+				if s := d.Stats(); s.Delayed != 0 || !d.Cancelled(gone) || d.Cancelled(gone+1) {
+					t.Errorf("after a restart %d wait", s.Delayed)
+				}
+			}
+		})
+	}
+}
