@@ -67,7 +67,7 @@
 //
 // bbolt that writes its list of free pages with every commit took as much,
 // but for one run at 14 of which the reason is not known. SQLite was the
-// faster writer in three of the six runs by a tenth or more, bbolt in one.
+// faster writer in four of the six runs, by a tenth to a half; bbolt in two.
 //
 // Random removals among very many are the worst case for a tree, and there
 // bbolt alone is below 20,000 adds a second: each removal rewrites a page.
@@ -78,16 +78,17 @@
 // -benchtime 100000x). To open a store of a million messages and read them all
 // takes 0.4 s (-bench Each1M).
 //
-// The aim was 20,000 a second, with a library rather than with code of our
-// own. Pebble ends the process when its log cannot be written (its
-// Logger.Fatalf; cockroachdb/cockroach#131954 is a full disk), and brings 30
-// modules. SQLite answers all errors well, but is a C library turned into Go
-// with a memory of its own, three times the code, and slower to read. bbolt is
-// small, old and used by etcd, needs nothing but golang.org/x/sys, and locks
-// its file. Its weak side is damage: it trusts its pages, panics where they
-// make no sense (etcd-io/bbolt#105, #446), a cut file is a SIGBUS, a full disk
-// is noticed half-way through a commit. inspect.go, room.go and the guard in
-// failure.go are there for that. A power loss has harmed
-// files of bbolt on ext4 with the feature fast_commit (etcd-io/bbolt#562, #695),
-// which is off unless it was asked for; its README names the mended kernels.
+// The aim was 20,000 a second, with a library rather than with code of our own.
+// Pebble ends the process when its log cannot be written (its Logger.Fatalf;
+// cockroachdb/cockroach#131954 is a full disk), and brings 30 modules. SQLite
+// is known to answer all such errors (not tried here), but is a C library
+// turned into Go with a memory of its own, three times the binary, and slower
+// to read. bbolt is small, old and used by etcd, needs nothing but
+// golang.org/x/sys, and locks its file. Its weak side is damage: it trusts its
+// pages, panics where they make no sense (etcd-io/bbolt#105, #446), a cut file
+// is a SIGBUS, a full disk is noticed half-way through a commit. inspect.go,
+// room.go and the guard in failure.go are there for that. A power loss has
+// harmed files of bbolt on ext4 with the feature fast_commit
+// (etcd-io/bbolt#562, #695), which is off unless it was asked for; its README
+// names the mended kernels.
 package store

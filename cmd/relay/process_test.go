@@ -222,8 +222,8 @@ func TestTwoRelaysInOneFolder(t *testing.T) {
 func TestDataDir(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ name, value, line string }{
-		{"beside the config file", `"data"`, `INFO delayed pushes are kept in \S+/data: 0 are waiting$`},
-		{"deeper", `"a/b"`, `INFO delayed pushes are kept in \S+/a/b: 0 are waiting$`},
+		{"beside the config file", `"data"`, `INFO delayed pushes are kept in \S+/data \(0 waiting\)$`},
+		{"deeper", `"a/b"`, `INFO delayed pushes are kept in \S+/a/b \(0 waiting\)$`},
 		{"empty", `""`, `INFO delayed pushes are kept in memory alone`},
 		{"none", `"none"`, `INFO delayed pushes are kept in memory alone`},
 		{"a file", `"config.json"`, `ERROR data_dir \S+/config.json is no folder; `},

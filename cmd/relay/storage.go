@@ -20,7 +20,7 @@ func openStore(c Config, logger *slog.Logger) (*store.Store, error) {
 	if err != nil {
 		return nil, storageError{err}
 	}
-	logger.Info(fmt.Sprintf("delayed pushes are kept in %s: %d are waiting", c.DataDir, s.Stats().Pending))
+	logger.Info(fmt.Sprintf("delayed pushes are kept in %s (%d waiting)", c.DataDir, s.Stats().Pending))
 	return s, nil
 }
 
