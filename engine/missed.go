@@ -61,6 +61,10 @@ func (m *missed) pace(d *delayed, n, batch int) bool {
 	}
 }
 
+// keyLeap is how far behind the vault's last key an engine begins: the keys of
+// messages that were sent at once are not in it.
+const keyLeap = 1 << 32
+
 // open takes up keys where the vault's end. Without a vault they start at
 // random, so that those of two relays hardly meet.
 func (d *delayed) open() error {
@@ -68,7 +72,7 @@ func (d *delayed) open() error {
 		d.eng.lastKey.Store(rand.Uint64N(1 << 48))
 		return nil
 	}
-	d.eng.lastKey.Store(d.vault.LastKey())
+	d.eng.lastKey.Store(d.vault.LastKey() + keyLeap)
 	return d.restore()
 }
 

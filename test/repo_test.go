@@ -100,7 +100,8 @@ func reach(all []*source, pkg string) map[string]string {
 }
 
 // TestImportsRunOneWay holds the rooms apart: cmd/relay knows api and engine,
-// api knows engine, and engine knows neither formats nor HTTP.
+// api knows engine, engine knows neither formats nor HTTP nor files, and store
+// knows nobody.
 func TestImportsRunOneWay(t *testing.T) {
 	all := sources(t)
 	for _, rule := range []struct {
@@ -109,10 +110,11 @@ func TestImportsRunOneWay(t *testing.T) {
 		never []string
 	}{
 		{"engine", []string{"github.com/gobwas/ws"}, []string{
-			module + "/api", module + "/cmd", module + "/bench", module + "/internal",
+			module + "/api", module + "/cmd", module + "/bench", module + "/internal", module + "/store",
 			"encoding/json", "net/http", "github.com/valyala/fasthttp", "github.com/valyala/fastjson",
 		}},
-		{"api", []string{module + "/engine"}, []string{module + "/cmd", module + "/bench", module + "/internal"}},
+		{"api", []string{module + "/engine"}, []string{module + "/cmd", module + "/bench", module + "/internal", module + "/store"}},
+		{"store", []string{"go.etcd.io/bbolt"}, []string{module + "/api", module + "/engine", module + "/cmd", module + "/bench", module + "/internal"}},
 		{"cmd/relay", []string{module + "/api", module + "/engine"}, []string{module + "/bench", module + "/internal"}},
 		{"internal/wsclient", nil, []string{module + "/engine", module + "/api", module + "/cmd", "github.com/gobwas/ws"}},
 	} {
