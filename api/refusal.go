@@ -84,7 +84,7 @@ func refusalOfDisk(err error) *refusal {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return refusedDiskFull
-	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EACCES):
+	case errors.Is(err, syscall.EROFS), errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
 		return refusedReadOnly
 	}
 	return refusedDisk

@@ -27,7 +27,7 @@ func (s *Server) lookUp(j *job) *refusal {
 // cancel takes a delayed push back.
 func (s *Server) cancel(j *job) *refusal {
 	id, _, refused := s.find(j.id)
-	if refused != nil {
+	if refused != nil && refused != refusedUnread { // what cannot be read can be taken back
 		return refused
 	}
 	switch err := s.pusher.Cancel(id.key); {

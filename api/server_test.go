@@ -168,6 +168,7 @@ func TestEngineErrors(t *testing.T) {
 		{fmt.Errorf("%w: %w", engine.ErrUnstored, syscall.ENOSPC), 503, "cannot store delayed pushes: the disk is full"},
 		{fmt.Errorf("%w: %w", engine.ErrUnstored, &os.PathError{Op: "write", Path: "x", Err: syscall.EDQUOT}), 503, "the disk is full"},
 		{fmt.Errorf("%w: %w", engine.ErrUnstored, syscall.EROFS), 503, "cannot store delayed pushes: the disk is read-only"},
+		{fmt.Errorf("%w: %w", engine.ErrUnstored, syscall.EPERM), 503, "cannot store delayed pushes: the disk is read-only"},
 		{fmt.Errorf("%w: %w", engine.ErrUnstored, syscall.EIO), 503, "cannot store delayed pushes: the disk fails"},
 	} {
 		t.Run(test.err.Error(), func(t *testing.T) {

@@ -143,19 +143,15 @@ func (b *bench) sendDelayed(s *server, due int64) (int64, error) {
 	return sent.Load(), err
 }
 
-// sendShare is one publisher's part. A delay has whole seconds, so each client
-// has a second of its own out of those that the due times are spread over, and
-// gets its pushes one after another with the same delay: the order in which
-// they are due is the order of their numbers. The clients of a second are
-// those of every publisher and of the whole time of sending: its pushes are
-// spread over it.
+// sendShare is one publisher's part. A client's pushes go out together, with
+// the same delay: so the order in which they are due is the order of their
+// numbers.
 func (b *bench) sendShare(s *server, m *member, share int, due int64, sent *atomic.Int64) error {
 	p, err := dialPublisher(s.endpoint)
 	if err != nil {
 		return err
 	}
 	defer p.close()
-	seconds := int(b.within / time.Second)
 	for i := range m.sent {
 		n := share*(i+1)/len(m.sent) - share*i/len(m.sent)
 		if n == 0 {
@@ -165,8 +161,7 @@ func (b *bench) sendShare(s *server, m *member, share int, due int64, sent *atom
 		if now > due {
 			return b.tooLate(s, "accept the pushes")
 		}
-		mine := due + int64((m.first+i*m.step)%seconds)*1e9
-		delay := int((mine - now + 1e9 - 1) / 1e9)
+		delay := delayOf(m.first+i*m.step, b.within, due, now)
 		for range n {
 			msg := m.to(i)
 			msg.at = b.clock.now() + int64(delay)*1e9
@@ -177,6 +172,15 @@ func (b *bench) sendShare(s *server, m *member, share int, due int64, sent *atom
 		}
 	}
 	return nil
+}
+
+// delayOf is the delay of a client's pushes, in whole seconds as a push has
+// them, so that they are due in the client's own second out of those that
+// begin at due. The clients of a second are those of all publishers and of the
+// whole time of sending, so that its pushes are spread over it.
+func delayOf(client int, within time.Duration, due, now int64) int {
+	second := client % int(within/time.Second)
+	return int((due + int64(second)*1e9 - now + 1e9 - 1) / 1e9)
 }
 
 // tooLate says that pushes fell due before something was done.

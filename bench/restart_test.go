@@ -38,12 +38,3 @@ func TestRestartThatLoses(t *testing.T) {
 		})
 	}
 }
-
-// TestDueInOrder: the pushes of a client are due in the order of their
-// numbers, and all within the time that was asked for.
-func TestDueInOrder(t *testing.T) {
-	o := runJSON(t, "delay", "-rounds", "1", "-delayed", "60", "-ahead", "1s", "-within", "2s", "-conns", "3", "-publishers", "3", "-beside", "", "-relay", buildRelay(t))
-	if got, want := o.accounts["relay"], (tally{Expected: 60, Delivered: 60}); o.code != exitOK || got != want {
-		t.Errorf("exit code %d, account %+v, want %+v: %s", o.code, got, want, o.notes)
-	}
-}

@@ -50,7 +50,7 @@ func workloads() []workload {
 			o.connsFlag(f, 10_000)
 			o.payloadFlag(f, 128)
 			o.roundsFlag(f, 2)
-			o.publishersFlag(f, 16)
+			o.publishersFlag(f, 64) // they share the syncs of the disk
 			f.IntVar(&o.delayed, "delayed", 200_000, "`number` of delayed pushes that wait at once")
 			f.DurationVar(&o.within, "within", time.Second, "`time`, in whole seconds, that they are due over")
 			f.DurationVar(&o.ahead, "ahead", 30*time.Second, "`time` from the first push until the first is due")

@@ -14,6 +14,8 @@ type Relay struct {
 	MaxConnections int64         // max_connections; 0 = not set
 	PendingBytes   int64         // max_total_pending_bytes as it would be used
 	PingInterval   time.Duration // 0 = off
+	MaxDelayed     int64         // max_delayed
+	Disk           Disk          // under data_dir
 	// Serves is how many connections a number of open files serves; more files
 	// never serve fewer.
 	Serves func(files uint64) int
@@ -38,7 +40,7 @@ type Check struct {
 	Fits    Number   `json:"fits"`   // connections that this limit allows; unknown if it is none
 	Verdict Verdict  `json:"verdict"`
 	Why     string   `json:"why"`
-	Apply   []string `json:"apply"` // lines that mend it, for Short and Advice
+	Apply   []string `json:"apply"` // lines that mend it, for Short and Advice, where there are any
 }
 
 // examiner builds the checks for one number of connections.
@@ -58,7 +60,7 @@ func examine(f Facts, r Relay, n int64) []Check {
 	if r.MaxConnections > 0 {
 		all = append(all, e.setting())
 	}
-	return append(all, e.somaxconn(), e.synBacklog(), e.ports(), e.sendBuffers(), e.receiveBuffers(), e.congestion(), e.processors())
+	return append(all, e.somaxconn(), e.synBacklog(), e.ports(), e.sendBuffers(), e.receiveBuffers(), e.congestion(), e.processors(), e.disk())
 }
 
 // limit is a check whose number bounds the connections: value against needed,

@@ -136,6 +136,17 @@ func (m Machine) Facts() Facts {
 	return f
 }
 
+// Memory is what a process may use in bytes: the machine's memory, or the
+// smallest limit of the control groups above it where that is less.
+func (m Machine) Memory() Number {
+	f := Facts{MemTotal: parseMeminfo(m.text("proc/meminfo"), "MemTotal")}
+	m.groups(&f)
+	if f.GroupMemory.known && (!f.MemTotal.known || f.GroupMemory.n < f.MemTotal.n) {
+		return f.GroupMemory
+	}
+	return f.MemTotal
+}
+
 // groups reads the limits of the control groups above the process, in both
 // versions of their file system.
 func (m Machine) groups(f *Facts) {

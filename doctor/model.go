@@ -27,6 +27,12 @@ const (
 	// stalled is what the kernel holds for a client that takes nothing more.
 	stalled = 200 << 10
 
+	// userPending is the relay's memory of a delayed push that is on disk, while
+	// many come in; diskPending its place there with 1 KiB of subject. Other
+	// sizes may fill the pages of the file less well.
+	userPending = 200
+	diskPending = 1500
+
 	// Processor time.
 	handshakeTime = 29 * time.Microsecond
 	deliveryTime  = 7200 * time.Nanosecond
@@ -59,6 +65,7 @@ func costs() []Cost {
 		idle   = "go run ./bench idle"
 		kernel = "go test ./doctor -run '^$' -benchtime 1x -bench "
 		pings  = "5,000 clients that answer, ping_interval 2s: processor time of 10 s"
+		delay  = "go run ./bench delay -restart -delayed 200000 -within 10s -ahead 25s -rounds 1"
 		bytes  = "bytes"
 		nanos  = "ns"
 	)
@@ -70,6 +77,8 @@ func costs() []Cost {
 		{"kernel memory per unacknowledged small broadcast", inFlight, bytes, kernel + "Unread/200B"},
 		{"tcp_mem per unacknowledged small broadcast", inFlightPages, "pages", kernel + "Unread/200B"},
 		{"kernel memory per client that takes nothing", stalled, bytes, kernel + "Unread/full"},
+		{"relay memory per delayed push on disk", userPending, bytes, delay},
+		{"disk per delayed push of 1 KiB", diskPending, bytes, delay + " -payload 1024, size of delayed.db"},
 		{"processor time per handshake", handshakeTime.Nanoseconds(), nanos, idle},
 		{"processor time per broadcast delivery", deliveryTime.Nanoseconds(), nanos, "go run ./bench broadcast"},
 		{"processor time per ping and pong", pingTime.Nanoseconds(), nanos, pings},

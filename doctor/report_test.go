@@ -142,6 +142,8 @@ func TestGuideAgreesWithTheModel(t *testing.T) {
 		"counts " + thousands(connectionMemory) + " bytes a connection",
 		"leaves " + thousands(burst(1)) + " waiting",
 		"1048576 serves 1,046,984 connections",
+		fmt.Sprintf("%d B of memory each", userPending),
+		fmt.Sprintf("1 KiB of content | %.1f KB", diskPending/1e3),
 	} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("tuning.md lacks %q", want)

@@ -32,7 +32,7 @@ func withoutSockets(shards int) *Engine {
 func (e *Engine) enterFull(i int, token string) *Conn {
 	c := &Conn{loop: e.loops[0], fd: int32(i), state: stateOpen, blocked: true, cursor: e.log.tail.Load()}
 	c.mu.Lock()
-	e.enter(c, token)
+	e.assign(c, token)
 	c.mu.Unlock()
 	e.open.Add(1)
 	return c

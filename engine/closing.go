@@ -40,9 +40,9 @@ func (c *Conn) closeLocked(r CloseReason, code ws.StatusCode, text string) {
 	c.state, c.reason = stateClosing, r
 	e.stats.closed[r].Add(1)
 	if open {
-		e.shards[c.shard].leave(c)
+		e.shards[c.shard].remove(c)
 		e.open.Add(-1)
-		c.leave(r, closeFrame(r, code, text))
+		c.settleBacklog(r, closeFrame(r, code, text))
 	}
 	c.loop.post(c)
 }
@@ -64,11 +64,10 @@ func closeFrame(r CloseReason, code ws.StatusCode, text string) []byte {
 	return append(f, text...)
 }
 
-// leave settles what an open connection still lacked: for some reasons all of
-// it still goes out ahead of the close frame; otherwise it is dropped,
-// but for the rest of a message that the socket took in part. The caller holds
-// c.mu.
-func (c *Conn) leave(r CloseReason, closing []byte) {
+// settleBacklog decides on what an open connection still lacks: for some reasons
+// all of it goes out ahead of the close frame; otherwise it is dropped, but for
+// the rest of a message that the socket took in part. The caller holds c.mu.
+func (c *Conn) settleBacklog(r CloseReason, closing []byte) {
 	if closing == nil || // nobody is there to read anything
 		r == CloseOverload && c.out != nil && c.out.restCost > 0 && c.out.held == 0 { // the rest is the memory that is wanted
 		c.drop(r)

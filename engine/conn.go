@@ -263,8 +263,8 @@ func (c *Conn) Identify(token string) {
 		return
 	}
 	e := c.loop.eng
-	e.shards[c.shard].leave(c)
-	e.enter(c, token)
+	e.shards[c.shard].remove(c)
+	e.assign(c, token)
 }
 
 // Reply sends one message to this connection alone. payload may be reused

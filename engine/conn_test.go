@@ -70,8 +70,8 @@ func TestEnteringBehindTheLogWakesTheWorker(t *testing.T) {
 	c.blocked = false
 	c.appendBroadcast([]byte("b"))
 	c.mu.Lock()
-	e.shards[c.shard].leave(c)
-	e.enter(c, "another")
+	e.shards[c.shard].remove(c)
+	e.assign(c, "another")
 	c.mu.Unlock()
 	s := e.shards[c.shard]
 	if !c.dirty || len(s.dirty) != 1 || s.dirty[0] != c {

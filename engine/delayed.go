@@ -21,20 +21,23 @@ type delayed struct {
 	vault  Vault // nil: everything is near
 	missed missed
 	recent recentKeys // cancelled, without a vault
+	sent   sentLog    // with a vault
 
-	listing sync.Mutex // held by the one ListWaiting that runs, before mu
+	listing sync.Mutex // held by the one that scans the wheels, before mu
 
 	mu       sync.Mutex
 	near     *timerWheel[packed]
 	far      *timerWheel[farEntry]
 	where    handles
-	loaded   uint64        // up to here no message is in the far wheel or being loaded
-	clamped  uint64        // the earliest message that is in the far wheel later than it is due; noTick for none
-	loading  []loadingItem // left the far wheel, not yet in the near one
-	bytes    int64         // of the messages in the near wheel
-	reserved int           // being written to the vault
-	alarm    uint64        // when the goroutine wakes by itself; 0: it is awake
-	over     bool          // nothing is taken any more
+	loaded   uint64              // up to here no message is in the far wheel or being loaded
+	clamped  uint64              // the earliest message that is in the far wheel later than it is due; noTick for none
+	loading  []loadingItem       // left the far wheel, not yet in the near one
+	bytes    int64               // of the messages in the near wheel
+	reserved int                 // being written to the vault
+	undoing  map[uint64]struct{} // keys of messages that are being cancelled
+	undone   sync.Cond           // one of them is not any more
+	alarm    uint64              // when the goroutine wakes by itself; 0: it is awake
+	over     bool                // nothing is taken any more
 
 	earlier chan struct{} // something is to be done before the alarm
 	stop    chan struct{} // end once nothing is due
@@ -72,6 +75,7 @@ func newDelayed(e *Engine) *delayed {
 		near: newTimerWheel[packed](0), far: newTimerWheel[farEntry](0), clamped: noTick,
 		earlier: make(chan struct{}, 1), stop: make(chan struct{}), abort: make(chan struct{}),
 	}
+	d.undoing, d.undone.L = make(map[uint64]struct{}), &d.mu
 	if d.vault == nil {
 		d.loaded = noTick - 1
 	}
@@ -238,6 +242,12 @@ func (d *delayed) halt(ctx context.Context) (left int) {
 	d.done.Wait()
 	abort()
 	return d.len()
+}
+
+// forgetAll takes out of the vault all that was sent. The goroutine has ended,
+// and nothing waits for a socket any more.
+func (d *delayed) forgetAll() {
+	d.sent.forget(d.vault, noTick)
 }
 
 // len is the number of messages waiting.

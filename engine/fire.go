@@ -30,6 +30,7 @@ func (d *delayed) run() {
 		if !ok {
 			return
 		}
+		d.sent.forget(d.vault, uint64(d.eng.now()))
 		if loaded || fired {
 			continue
 		}
@@ -61,6 +62,9 @@ func (d *delayed) sleep() time.Duration {
 	if next, ok := d.farNext(); ok && d.roomLocked() {
 		at = min(at, loadTime(next))
 	}
+	if next, ok := d.sent.next(); ok {
+		at = min(at, next)
+	}
 	d.alarm = at
 	if at <= now {
 		return 0
@@ -72,14 +76,14 @@ func (d *delayed) sleep() time.Duration {
 type firing struct {
 	*delayed
 	due    []packed
-	sent   []uint64 // keys
+	keys   []uint64 // of the batch that is being sent
 	tokens []string
 }
 
 // fire sends a batch of what is due. It reports whether there was any; ok is
 // false if the engine's stop ran out of time.
 func (f *firing) fire() (fired, ok bool) {
-	f.due, f.sent = f.due[:0], f.sent[:0]
+	f.due, f.keys = f.due[:0], f.keys[:0]
 	f.mu.Lock()
 	now, budget := uint64(f.eng.now()), f.missed.batch()
 	if now < f.missed.hold {
@@ -99,23 +103,23 @@ func (f *firing) fire() (fired, ok bool) {
 			if f.vault == nil {
 				f.eng.stats.delayedLost.Add(int64(len(f.due) - i))
 			}
-			f.forget()
+			f.remember()
 			return true, false
 		}
-		f.sent = append(f.sent, p.key())
+		f.keys = append(f.keys, p.key())
 		if f.missed.is(p) {
 			missed++
 		}
 		f.due[i] = ""
 	}
-	f.forget()
+	f.remember()
 	return more || len(f.due) > 0, f.missed.pace(f.delayed, missed, len(f.due))
 }
 
-// forget takes what was sent out of the vault.
-func (f *firing) forget() {
-	if f.vault != nil && len(f.sent) > 0 {
-		f.vault.Remove(f.sent)
+// remember notes what was sent, to be taken out of the vault.
+func (f *firing) remember() {
+	if f.vault != nil && len(f.keys) > 0 {
+		f.sent.add(uint64(f.eng.now()), f.keys)
 	}
 }
 

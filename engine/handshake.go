@@ -152,7 +152,7 @@ func (l *loop) upgrade(c *Conn, head, tail []byte) {
 	// In its shard before the answer is sent: a client that has the answer in
 	// hand gets every push from then on. Nobody else can write before mu is
 	// given up.
-	e.enter(c, token)
+	e.assign(c, token)
 	n, errno := sendNow(int(c.fd), l.upgrader.answer)
 	// The send buffer of a new socket holds an answer many times over.
 	if errno != 0 || n < len(l.upgrader.answer) {
@@ -163,24 +163,6 @@ func (l *loop) upgrade(c *Conn, head, tail []byte) {
 	c.mu.Unlock()
 	l.endHandshake()
 	c.feed(tail)
-}
-
-// enter puts c, which is in no shard, into the shard of token. The caller
-// holds c.mu.
-func (e *Engine) enter(c *Conn, token string) {
-	hash := uint64(c.fd) * 0x9e3779b97f4a7c15 // Knuth's multiplicative hash
-	if token != "" {
-		hash = e.hash(token)
-	}
-	c.token, c.hash, c.shard = token, uint32(hash), e.shardIndex(hash)
-	s := e.shards[c.shard]
-	s.enter(c)
-	// A broadcast may have swept the shard before c was in it, or have left c
-	// for a later slice of the shard it came from.
-	if c.cursor.next.Load() != nil && !c.blocked && !c.dirty {
-		c.dirty = true
-		s.wakeFor(c)
-	}
 }
 
 // upgrader runs ws.Upgrader over a head that is in memory.

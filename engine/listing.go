@@ -34,9 +34,6 @@ const scanSlice = 4096
 // be in the page or not.
 func (e *Engine) ListWaiting(token string, after Place, limit int) (page []Delayed, next Place, err error) {
 	d := e.delayed
-	d.listing.Lock() // one at a time: it costs
-	defer d.listing.Unlock()
-
 	c := candidates{after: after, limit: limit, all: token == ""}
 	if !c.all {
 		c.tag = e.tagOf([]string{token})
@@ -61,6 +58,8 @@ func (e *Engine) ListWaiting(token string, after Place, limit int) (page []Delay
 // collect offers every message that waits to c. A message that moves from the
 // far wheel to the near one meanwhile is offered once or twice.
 func (d *delayed) collect(c *candidates) []Place {
+	d.listing.Lock() // one at a time: it costs
+	defer d.listing.Unlock()
 	epoch := d.eng.began.UnixMilli()
 	d.scan(func(cursor uint32) uint32 {
 		return d.far.Scan(cursor, scanSlice, func(due uint64, _ timerHandle, f farEntry) {
@@ -68,7 +67,8 @@ func (d *delayed) collect(c *candidates) []Place {
 		})
 	})
 	d.scan(func(uint32) uint32 {
-		for _, it := range d.loading {
+		for i := range d.loading { // its body is being written: it must not be copied
+			it := &d.loading[i]
 			c.offer(Place{epoch + int64(it.due), it.key}, it.tag)
 		}
 		return 0

@@ -23,12 +23,11 @@ const (
 	noTick = ^uint64(0) // after everything
 )
 
-// loadingItem is a message on its way from the disk to the near wheel.
+// loadingItem is a message on its way from the disk to the near wheel. It does
+// not change.
 type loadingItem struct {
 	farEntry
-	due  uint64
-	body packed
-	ok   bool // body is there and sound
+	due uint64
 }
 
 // loadTime is when a message of the far wheel has to be read.
@@ -58,6 +57,9 @@ func (d *delayed) load() (worked, ok bool) {
 	d.alarm = 0
 	now := uint64(d.eng.now())
 	next, some := d.farNext()
+	if !some {
+		d.settleLoaded() // what held it back may have been cancelled
+	}
 	if !some || loadTime(next) > now || !d.roomLocked() {
 		d.mu.Unlock()
 		return false, true
@@ -73,25 +75,24 @@ func (d *delayed) load() (worked, ok bool) {
 	items := d.loading
 	d.mu.Unlock()
 
-	if !d.read(items) {
+	bodies, ok := d.read(items)
+	if !ok {
 		return true, false
 	}
 
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.loading = d.loading[:0]
-	for i := range items {
-		it := &items[i]
+	for i, it := range items {
 		if h, ok := d.where.get(it.key); !ok || h != beingLoaded {
 			continue // cancelled meanwhile
 		}
-		if it.ok {
-			d.insertNear(it.due, it.body)
+		if bodies[i] != "" {
+			d.insertNear(it.due, bodies[i])
 		} else {
 			d.where.remove(it.key)
 			d.eng.stats.delayedLost.Add(1)
 		}
-		it.body = ""
 	}
 	d.settleLoaded()
 	return true, true
@@ -112,37 +113,39 @@ func (d *delayed) roomLocked() bool {
 // has of it come after them.
 func (d *delayed) sendable() uint64 { return d.loaded + 1 }
 
-// read fills in the bodies of items. It tries again while the disk does not
-// read; it reports false if the engine's stop ran out of time.
-func (d *delayed) read(items []loadingItem) bool {
+// read returns the bodies of items, "" for one that is not there or damaged. It
+// tries again while the disk does not read; it reports false if the engine's
+// stop ran out of time.
+func (d *delayed) read(items []loadingItem) (bodies []packed, ok bool) {
 	keys := make([]uint64, len(items))
 	for i := range items {
 		keys[i] = items[i].key
 	}
 	for failed := false; ; failed = true {
+		bodies = make([]packed, len(items))
 		at := 0
 		err := d.vault.Load(keys, func(key uint64, body []byte, err error) {
 			for items[at].key != key {
 				at++
 			}
-			it := &items[at]
+			p := packed(body)
 			if err == nil {
-				it.body = packed(body)
-				err = it.body.check()
+				err = p.check()
 			}
-			it.ok = err == nil
 			if err != nil {
 				d.eng.opts.Logger.Error("a delayed message is damaged on disk and is not sent", "key", key, "error", err)
+				return
 			}
+			bodies[at] = p
 		})
 		if err == nil {
-			return true
+			return bodies, true
 		}
 		if !failed {
 			d.eng.opts.Logger.Error("cannot read delayed messages; they wait", "error", err)
 		}
 		if !d.pause(retryLoad) {
-			return false
+			return nil, false
 		}
 	}
 }

@@ -18,7 +18,8 @@ const (
 
 // missed are the messages of the vault that were due before the engine was
 // there. They are sent after a moment in which clients can come back, and no
-// faster than at a rate; all that is due meanwhile waits behind them.
+// faster than at a rate; all that is due meanwhile waits behind them. That
+// moment is also given to what comes due within it.
 type missed struct {
 	hold    uint64 // engine clock: nothing is sent before
 	before  int64  // ms since the epoch: what was due until then was missed
@@ -88,6 +89,7 @@ func (d *delayed) restore() error {
 	epoch := e.began.UnixMilli()
 	tokens := []string(nil)
 	m := missed{before: epoch}
+	grace := e.opts.MissedGrace.Milliseconds()
 	err := d.vault.Each(func(key uint64, body []byte) error {
 		p := packedFrom(body)
 		if err := p.check(); err != nil || p.key() != key {
@@ -101,12 +103,16 @@ func (d *delayed) restore() error {
 			lates = append(lates, late{due, key, tag})
 		} else {
 			d.insertFar(uint64(due-epoch), key, tag)
+			if due-epoch < grace {
+				m.hold = uint64(grace)
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	d.missed = m
 	if len(lates) == 0 {
 		return nil
 	}
@@ -128,7 +134,7 @@ func (d *delayed) restore() error {
 	}
 	e.opts.Logger.Info("delayed messages were due while the relay was not running; they go out first", "count", len(lates))
 	m.rate = e.opts.MissedRate
-	m.hold = uint64(e.opts.MissedGrace.Milliseconds())
+	m.hold = uint64(grace)
 	d.missed = m
 	return nil
 }

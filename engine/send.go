@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Errors of Send, Multicast, Broadcast and Schedule. Nothing of the message is
@@ -53,6 +54,9 @@ func (e *Engine) send(f Frame, tokens ...string) (matched int, err error) {
 	for _, token := range tokens {
 		conns = e.matching(conns, token)
 	}
+	if len(tokens) > 1 {
+		conns = once(conns)
+	}
 	if len(conns) == 0 {
 		e.stats.unicasts.Add(1)
 		return 0, nil
@@ -76,6 +80,17 @@ func (e *Engine) send(f Frame, tokens ...string) (matched int, err error) {
 		}
 	}
 	return matched, nil
+}
+
+// once removes, in place, connections that stand further in front: one that
+// moves to another of the tokens meanwhile is found under both.
+func once(conns []*Conn) []*Conn {
+	seen := make(map[*Conn]struct{}, len(conns))
+	return slices.DeleteFunc(conns, func(c *Conn) bool {
+		_, again := seen[c]
+		seen[c] = struct{}{}
+		return again
+	})
 }
 
 // matching appends the connections that are open under token to conns.

@@ -2,7 +2,9 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -29,4 +31,40 @@ func TestMulticast(t *testing.T) {
 	wantText(t, b1, "end")
 	wantText(t, b2, "end")
 	wantText(t, c, "end")
+}
+
+// A connection that moves from one token to another while both are addressed
+// gets the message once.
+func TestMulticastToAConnectionThatMoves(t *testing.T) {
+	s := serve(t, scripted{}, nil)
+	client := s.dial("a")
+	c := s.matching(nil, "a")[0]
+	var others sync.WaitGroup
+	others.Go(func() { _ = client.Discard() })
+	stop := make(chan struct{})
+	others.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				c.Identify("b")
+				c.Identify("a")
+			}
+		}
+	})
+	tokens := []string{"a"}
+	for i := range 1000 { // the time that it takes to look these up is the time to move
+		tokens = append(tokens, fmt.Sprint("nobody ", i))
+	}
+	tokens = append(tokens, "b")
+	for range 300 {
+		if n, err := s.Multicast(tokens, textFrame("x")); n > 1 || err != nil {
+			t.Errorf("%d copies, %v", n, err)
+			break
+		}
+	}
+	close(stop)
+	_ = client.Close()
+	others.Wait()
 }

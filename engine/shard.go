@@ -44,19 +44,37 @@ func newShard(e *Engine) *shard {
 	return s
 }
 
-// enter inserts c, whose token, hash and shard are set. The caller holds c.mu.
-func (s *shard) enter(c *Conn) {
+// assign puts c, which is in no shard, into the shard of token. The caller
+// holds c.mu.
+func (e *Engine) assign(c *Conn, token string) {
+	hash := uint64(c.fd) * 0x9e3779b97f4a7c15 // Knuth's multiplicative hash
+	if token != "" {
+		hash = e.hash(token)
+	}
+	c.token, c.hash, c.shard = token, uint32(hash), e.shardIndex(hash)
+	s := e.shards[c.shard]
+	s.add(c)
+	// A broadcast may have swept the shard before c was in it, or have left c
+	// for a later slice of the shard it came from.
+	if c.cursor.next.Load() != nil && !c.blocked && !c.dirty {
+		c.dirty = true
+		s.wakeFor(c)
+	}
+}
+
+// add takes c in, whose token, hash and shard are set. The caller holds c.mu.
+func (s *shard) add(c *Conn) {
 	s.mu.Lock()
-	s.insert(c)
+	s.roster.insert(c)
 	s.mu.Unlock()
 }
 
-// leave takes c out. The caller holds c.mu.
-func (s *shard) leave(c *Conn) {
+// remove takes c out. The caller holds c.mu.
+func (s *shard) remove(c *Conn) {
 	s.mu.Lock()
 	// The last connection fills the gap. It has been visited by a running
 	// sweep, which goes downwards, unless none has: then sweep shrinks too.
-	s.remove(c)
+	s.roster.remove(c)
 	s.sweep = min(s.sweep, len(s.conns))
 	s.mu.Unlock()
 }

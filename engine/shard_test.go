@@ -32,7 +32,7 @@ func TestRoundMissesNobodyWhoStays(t *testing.T) {
 				if rng.IntN(2) == 0 && len(live) > 0 {
 					i := rng.IntN(len(live))
 					c := live[i]
-					s.leave(c)
+					s.remove(c)
 					live = slices.Delete(live, i, i+1)
 					if j := slices.Index(staying, c); j >= 0 {
 						staying = slices.Delete(staying, j, j+1)
@@ -68,7 +68,7 @@ func TestShardShrinks(t *testing.T) {
 		all = append(all, e.enterFull(i, fmt.Sprint(i)))
 	}
 	for _, c := range all[10:] {
-		s.leave(c)
+		s.remove(c)
 	}
 	if cap(s.conns) > 2048 || len(s.slots) > 128 {
 		t.Errorf("room for %d connections and %d tokens with 10 left", cap(s.conns), len(s.slots))

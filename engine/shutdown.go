@@ -9,8 +9,9 @@ import (
 // messages, lets out what was accepted, delayed messages that are due too,
 // closes every connection with 1001, and waits until all are gone or ctx ends,
 // when it drops what is left and returns ctx's error. Messages still waiting
-// for their time stay in the vault; without one they are lost and counted. No goroutine and no descriptor remains.
-// It may be called once.
+// for their time stay in the vault; without one they are lost and counted. No
+// goroutine and no descriptor remains. It may be called once. A disk that hangs
+// while it is read holds it up beyond ctx.
 func (e *Engine) Shutdown(ctx context.Context) error {
 	// What is due already still goes out; what is not is lost without a vault.
 	switch left := e.delayed.halt(ctx); {
@@ -42,6 +43,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 		}
 	}
 	err := e.closeAll(ctx)
+	e.delayed.forgetAll()
 	_ = e.http.Close() // again: a loop may have offered a connection while it closed
 	e.closeLoops()
 	e.trims.Wait()

@@ -191,7 +191,7 @@ func TestClosingDoesNotCopyTheFrame(t *testing.T) {
 		c, _ := bareConn()
 		c.outbox().rest = wire[1:]
 		c.blocked = true
-		c.leave(CloseSlow, closing)
+		c.settleBacklog(CloseSlow, closing)
 		all = append(all, c)
 	}
 	runtime.ReadMemStats(&after)

@@ -160,8 +160,9 @@ func (w *timerWheel[T]) Scan(cursor uint32, budget int, visit func(deadline uint
 // Next returns a time before which Advance has nothing to do: the earliest
 // deadline if that is near (in level 0), else a lower bound of it, where a
 // cascade is due. At that time the wheel comes nearer to the deadline by a
-// level at least, or gets rid of refs of cancelled entries. It is not past the time of the last Advance if that had
-// more to do. ok is false if the wheel is empty.
+// level at least, or gets rid of refs of cancelled entries. It is not past the
+// time of the last Advance if that had more to do. ok is false if the wheel is
+// empty.
 func (w *timerWheel[T]) Next() (at uint64, ok bool) {
 	s := w.first()
 	if s == noSlot {

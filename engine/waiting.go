@@ -9,12 +9,33 @@ import (
 // ErrNotWaiting: no delayed message with this key waits for its time.
 var ErrNotWaiting = errors.New("engine: no such delayed message is waiting")
 
+// errDamaged: a message waits, but its body cannot be read.
+var errDamaged = errors.New("the message is damaged")
+
 // Cancel takes a delayed message back: when it returns nil the message will
 // not be sent, and with a vault that is safe on disk. It returns ErrNotWaiting
 // for one that was sent, is being sent, or never was; an error that wraps
-// ErrUnstored leaves the message waiting.
+// ErrUnstored leaves the message waiting. Who asks for a message that is just
+// being taken back waits for the outcome.
 func (e *Engine) Cancel(key uint64) error {
 	d := e.delayed
+	d.mu.Lock()
+	d.awaitOutcome(key)
+	d.undoing[key] = struct{}{}
+	d.mu.Unlock()
+	err := d.undo(key)
+	d.mu.Lock()
+	delete(d.undoing, key)
+	d.mu.Unlock()
+	d.undone.Broadcast()
+	if err == nil {
+		e.stats.cancelled.Add(1)
+	}
+	return err
+}
+
+// undo is Cancel for one caller at a time.
+func (d *delayed) undo(key uint64) error {
 	due, tag, ok := d.take(key)
 	if !ok {
 		return ErrNotWaiting
@@ -27,8 +48,18 @@ func (e *Engine) Cancel(key uint64) error {
 		d.mu.Unlock()
 		return fmt.Errorf("%w: %w", ErrUnstored, err)
 	}
-	e.stats.cancelled.Add(1)
 	return nil
+}
+
+// awaitOutcome waits while the message is being taken back. The caller holds mu,
+// which is let go meanwhile.
+func (d *delayed) awaitOutcome(key uint64) {
+	for {
+		if _, undoing := d.undoing[key]; !undoing {
+			return
+		}
+		d.undone.Wait()
+	}
 }
 
 // take removes a message from its wheel and returns when it is due.
@@ -40,7 +71,10 @@ func (d *delayed) take(key uint64) (due uint64, tag uint32, ok bool) {
 	case !ok:
 		return 0, 0, false
 	case h == beingLoaded:
-		i := slices.IndexFunc(d.loading, func(it loadingItem) bool { return it.key == key })
+		i := 0
+		for d.loading[i].key != key { // not a copy: the body is being written
+			i++
+		}
 		due, tag = d.loading[i].due, d.loading[i].tag
 	case h.isNear():
 		var body packed
@@ -69,11 +103,15 @@ func (e *Engine) Cancelled(key uint64) bool {
 }
 
 // Waiting returns the delayed message with this key, without its frame, or
-// ErrNotWaiting.
+// ErrNotWaiting. The error wraps ErrUnstored if it waits but cannot be read.
 func (e *Engine) Waiting(key uint64) (Delayed, error) {
-	found, err := e.delayed.look([]uint64{key})
+	d := e.delayed
+	found, err := d.look([]uint64{key})
 	if err == nil && len(found) == 0 {
 		err = ErrNotWaiting
+		if d.waits(key) {
+			err = fmt.Errorf("%w: %w", ErrUnstored, errDamaged)
+		}
 	}
 	if err != nil {
 		return Delayed{}, err
@@ -81,13 +119,22 @@ func (e *Engine) Waiting(key uint64) (Delayed, error) {
 	return found[0], nil
 }
 
-// look returns those of the messages that wait, without their frames, in the
-// order of keys.
+// waits reports whether the message waits for its time.
+func (d *delayed) waits(key uint64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	_, ok := d.where.get(key)
+	return ok
+}
+
+// look returns those of the messages that wait and can be read, without their
+// frames, in the order of keys.
 func (d *delayed) look(keys []uint64) ([]Delayed, error) {
 	found := make([]Delayed, len(keys))
 	var stored []uint64 // bodies that are on disk alone
 	d.mu.Lock()
 	for i, key := range keys {
+		d.awaitOutcome(key)
 		h, ok := d.where.get(key)
 		switch {
 		case ok && h.isNear():

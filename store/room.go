@@ -35,10 +35,12 @@ func (d *database) makeRoom(tx *bbolt.Tx, b *batch) error {
 		freed := stats.FreePageN + stats.PendingPageN + int(single+runs)
 		runs += int64(freed)*8/d.pageSize + 2
 	}
-	pages := max(single-int64(stats.FreePageN), 0) + runs
 	if len(b.requests) > 0 {
-		pages += keptPages
+		single += keptPages
 	}
+	// Free pages in the file are room like those of the disk, those that are
+	// kept for removals too.
+	pages := max(single-int64(stats.FreePageN), 0) + runs
 	return d.grow(tx.Size(), tx.Size()+(pages+1)*d.pageSize)
 }
 

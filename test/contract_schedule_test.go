@@ -1,6 +1,7 @@
 package test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -237,5 +238,47 @@ func TestListOrder(t *testing.T) {
 	}
 	for _, query := range []string{"status=fired", "status=Scheduled", "limit=0", "limit=-1", "limit=1001", "limit=x", "limit=1.5", "cursor=x", "cursor=" + repeat("A", 4000)} {
 		wantRefusal(t, call(t, p, "GET", relaytest.PushPath+"?"+query, ""), 400)
+	}
+}
+
+// TestListWhileFiring lists and looks up pushes on their way from the disk to
+// the clients: what is not yet due is there, once, in order.
+func TestListWhileFiring(t *testing.T) {
+	t.Parallel()
+	r := relaytest.StartRelay(t, relaytest.Setup{Config: relaytest.Config{"max_push_bytes": 32 << 20}})
+	p := r.Publisher(t)
+	const pushes = 900
+	base := time.Now().Add(1500 * time.Millisecond)
+	fill := `"subject":` + quote(repeat("f", 16<<10))
+	var items []string
+	for n := range pushes {
+		items = append(items, body("e", []string{toToken("a"), `"tokens":["b","a"]`}[n%2], fill, at(base.Add(time.Duration(n*2)*time.Millisecond))))
+	}
+	d := wantData(t, call(t, p, "POST", batchPath, `{"items":[`+strings.Join(items, ",")+`]}`))
+	results := get[[]scheduled](t, d, "results")
+	for left := pushes; left > 0; {
+		shown := list(t, p, "a", 1000)
+		now := time.Now().UnixMilli()
+		left = len(shown)
+		if !slices.IsSortedFunc(shown, func(a, b scheduled) int {
+			return cmp.Or(cmp.Compare(a.DeliverAt, b.DeliverAt), strings.Compare(a.ID, b.ID))
+		}) ||
+			len(slices.Compact(ids(shown))) != left {
+			t.Fatalf("out of order, or twice: %v", values(shown))
+		}
+		there := ids(shown)
+		for _, one := range results {
+			if one.DeliverAt <= now {
+				continue
+			}
+			if !slices.Contains(there, one.ID) {
+				t.Fatalf("%s, due at %d, is not listed at %d", one.ID, one.DeliverAt, now)
+			}
+			answer := call(t, p, "GET", relaytest.PushPath+"/"+one.ID, "")
+			if answer.Status != 200 && time.Now().UnixMilli() < one.DeliverAt {
+				t.Fatalf("%s, due at %d: %d %s", one.ID, one.DeliverAt, answer.Status, answer.Body)
+			}
+			break // the one that is due next; all of them would take longer than they wait
+		}
 	}
 }

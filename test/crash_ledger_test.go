@@ -3,8 +3,10 @@ package test
 import (
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -25,9 +27,13 @@ type entry struct {
 	excused  bool    // it may have found nobody
 }
 
+// kill is when the relay was told to die and when it was dead, in milliseconds
+// since the epoch. In between it may still have sent.
+type kill struct{ signal, dead int64 }
+
 // crashLedger is the account of a crash test.
 type crashLedger struct {
-	kills []int64 // times; owned by the test's goroutine
+	kills []kill // owned by the test's goroutine
 
 	mu   sync.Mutex
 	book map[string]*entry // by event
@@ -109,15 +115,23 @@ func (l *crashLedger) complete() bool {
 	return l.open == 0
 }
 
-// beforeKill reports whether a message that fired then was perhaps still on
-// disk when the relay was killed.
-func (l *crashLedger) beforeKill(fired int64) bool {
-	for _, kill := range l.kills {
-		if fired <= kill && kill-fired <= commitWindow.Milliseconds() {
-			return true
+// toKill is the time in milliseconds from a firing to the kill after it.
+func (l *crashLedger) toKill(fired int64) int64 {
+	for _, k := range l.kills {
+		if fired <= k.dead {
+			return max(0, k.signal-fired)
 		}
 	}
-	return false
+	return math.MaxInt64
+}
+
+// around names the kills before and after a moment.
+func (l *crashLedger) around(moment int64) string {
+	n := slices.IndexFunc(l.kills, func(k kill) bool { return k.dead >= moment })
+	if n < 0 {
+		n = len(l.kills)
+	}
+	return fmt.Sprintf("kills from number %d on: %v", max(0, n-1), l.kills[max(0, n-1):min(len(l.kills), n+2)])
 }
 
 // judge prints the account and fails for what must not be in it.
@@ -143,7 +157,7 @@ func (l *crashLedger) judge(t *testing.T) {
 		case e.accepted && len(e.came) == 0:
 			lost++
 			if lost <= 10 {
-				t.Errorf("%s was accepted, due at %d, and is lost; kills at %v", event, e.due, l.kills)
+				t.Errorf("%s was accepted, due at %d, and is lost; %s", event, e.due, l.around(e.due))
 			}
 		}
 		for i, fired := range e.came {
@@ -154,19 +168,15 @@ func (l *crashLedger) judge(t *testing.T) {
 				break
 			}
 			twice++
-			if !l.beforeKill(fired) {
+			before := l.toKill(fired)
+			if before > commitWindow.Milliseconds() {
 				late++
 				if late <= 10 {
-					t.Errorf("%s fired at %v, and no kill was close behind the first; kills at %v", event, e.came, l.kills)
+					t.Errorf("%s fired at %v, and no kill was close behind the first; %s", event, e.came, l.around(fired))
 				}
 				continue
 			}
-			for _, kill := range l.kills {
-				if kill >= fired {
-					widest = max(widest, kill-fired)
-					break
-				}
-			}
+			widest = max(widest, before)
 		}
 	}
 	t.Logf("%d kills: %d accepted, %d lost, %d came twice (fired at most %d ms before a kill), %d without an answer of which %d came, %d excused",

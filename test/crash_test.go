@@ -37,7 +37,6 @@ type life struct {
 	proc     *relaytest.Process
 	addr     string
 	launched time.Time // before its process was there
-	killed   time.Time // zero for the last one
 
 	over chan struct{} // closed when next is there
 	next *life         // read after over; nil after the last
@@ -150,15 +149,22 @@ func TestCrash(t *testing.T) {
 	for id := range crashPublishers {
 		publishers.Go(func() { errs <- c.publish(id, l) })
 	}
-	for range crashRounds() {
-		time.Sleep(time.Duration(random.Int64N(int64(1600 * time.Millisecond)))) // the moment of the kill is the point
-		l.killed = time.Now()
+	for n := range crashRounds() {
+		// The moment of the kill is the point: any, or in the burst of what was
+		// missed, when most has fired and least has gone out.
+		moment := time.Now().Add(time.Duration(random.Int64N(int64(1600 * time.Millisecond))))
+		if n%2 == 1 {
+			moment = l.launched.Add(crashGrace + time.Duration(random.Int64N(int64(100*time.Millisecond))))
+		}
+		time.Sleep(time.Until(moment))
+		k := kill{signal: time.Now().UnixMilli()}
 		l.proc.Signal(syscall.SIGKILL)
 		l.proc.Wait()
+		k.dead = time.Now().UnixMilli()
+		c.ledger.kills = append(c.ledger.kills, k)
 		if err := <-ended; err != nil {
 			t.Fatal(err)
 		}
-		c.ledger.kills = append(c.ledger.kills, l.killed.UnixMilli())
 		next := c.start()
 		var arrived time.Duration
 		if arrived, ended = c.listen(next); arrived >= crashGrace || !c.ledger.owes(next.launched.UnixMilli()) {

@@ -125,9 +125,7 @@ const (
 // MaxConnections is also cut to what files can serve.
 func (c Config) Settled(m machine, files budget) Config {
 	c.Loops = c.loops(m)
-	if c.Shards == 0 {
-		c.Shards = shardsPerCore * m.cores
-	}
+	c.Shards = c.shards(m)
 	if c.MaxConnections == 0 || c.MaxConnections > files.connections {
 		c.MaxConnections = files.connections
 	}
@@ -148,4 +146,11 @@ func (c Config) loops(m machine) int {
 		return m.cores
 	}
 	return c.Loops
+}
+
+func (c Config) shards(m machine) int {
+	if c.Shards == 0 {
+		return shardsPerCore * m.cores
+	}
+	return c.Shards
 }

@@ -47,7 +47,7 @@ func TestExampleConfigHoldsEveryDefault(t *testing.T) {
 // without the relay. They are to be the same.
 func TestDefaultsAgreeWithThePackages(t *testing.T) {
 	log := slog.New(slog.DiscardHandler)
-	files := newBudget(20000, 2)
+	files := newBudget(20000, 2, 8)
 	o := engineOptions(Default(), files, log)
 	want := engine.DefaultOptions()
 	// These follow the machine.

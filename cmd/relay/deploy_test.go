@@ -80,7 +80,7 @@ func TestServiceAndImageAgreeWithTheRelay(t *testing.T) {
 	if n := foundNumber(t, image, `--ulimit nofile=(\d+)`); n != files {
 		t.Errorf("%d open files in the image, %d in the service", n, files)
 	}
-	if n := newBudget(uint64(files), 64).connections; n < million {
+	if n := newBudget(uint64(files), 64, 256).connections; n < million {
 		t.Errorf("%d open files serve %d connections", files, n)
 	}
 	if port := foundNumber(t, image, `^EXPOSE (\d+)$`); port != c.Port {

@@ -56,15 +56,22 @@ func runDoctor(args, environ []string, m doctor.Machine, stdout, stderr io.Write
 
 // examined is the relay that c makes on this machine.
 func examined(c Config, m doctor.Machine) doctor.Relay {
-	here := machine{cores: m.Cores, memory: memoryLimit(m.Root)}
+	here := machine{cores: m.Cores, memory: memoryOf(m)}
 	loops := c.loops(here)
+	settled := c.Settled(here, budget{})
+	var disk doctor.Disk
+	if settled.DataDir != noDataDir {
+		disk = doctor.DiskOf(settled.DataDir)
+	}
 	return doctor.Relay{
 		Port:           c.Port,
 		Loops:          loops,
 		MaxConnections: int64(c.MaxConnections),
-		PendingBytes:   c.Settled(here, budget{}).MaxTotalPendingBytes,
+		PendingBytes:   settled.MaxTotalPendingBytes,
 		PingInterval:   c.PingInterval,
-		Serves:         func(files uint64) int { return newBudget(files, loops).connections },
+		MaxDelayed:     int64(c.MaxDelayed),
+		Disk:           disk,
+		Serves:         func(files uint64) int { return newBudget(files, loops, settled.Shards).connections },
 	}
 }
 

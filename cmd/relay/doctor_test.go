@@ -21,7 +21,7 @@ func small(files uint64) doctor.Machine {
 }
 
 func TestDoctorAnswersWithItsExitCode(t *testing.T) {
-	serves := newBudget(20000, 2).connections
+	serves := newBudget(20000, 2, 8).connections
 	for _, tc := range []struct {
 		name   string
 		config string
@@ -34,6 +34,8 @@ func TestDoctorAnswersWithItsExitCode(t *testing.T) {
 		{"one too many", `{}`, []string{"-connections", "18409"}, exitFailed, "18409 connections do not fit: open files stops at 18408."},
 		{"own limit", `{"max_connections":7}`, []string{"-connections=8"}, exitFailed, "max_connections stops at 7."},
 		{"loops cost files", `{"loops":12}`, nil, exitOK, "18368 connections fit"},
+		{"no folder", `{"data_dir":"none"}`, nil, exitOK, "data_dir: delayed pushes are kept in memory"},
+		{"own folder", `{"data_dir":"/nowhere/data","max_delayed":5}`, nil, exitOK, "data_dir: delayed pushes are in /nowhere/data; max_delayed (5)"},
 		{"own bound of waiting bytes", `{"max_total_pending_bytes":520000000}`, nil, exitOK, "memory available stops there."},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

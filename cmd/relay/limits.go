@@ -1,16 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
-	"io/fs"
 	"math"
-	"os"
-	"path"
-	"runtime"
-	"strconv"
-	"strings"
 	"syscall"
+
+	"gorelay/doctor"
 )
 
 // budget says how the open-file limit is spent. Every connection is one
@@ -23,21 +18,22 @@ type budget struct {
 }
 
 const (
-	ownFiles      = 48   // listener, log, config, runtime and some air
+	ownFiles      = 40   // listener, log, config, data, runtime and some air
 	filesPerLoop  = 4    // epoll, eventfds, timerfd
+	filesPerShard = 1    // an eventfd
 	mostHTTP      = 1024 // publishers keep few connections and reuse them
 	mostShakes    = 512  // handshakes that may wait while the relay is full
 	smallestShare = 8    // of either, however low the limit is
 	minFiles      = 1024 // what a hint asks for at least
 )
 
-// newBudget spends files descriptors for a relay with that many loops. A
-// sixteenth each goes to HTTP and to handshakes, up to a fixed number.
-func newBudget(files uint64, loops int) budget {
+// newBudget spends files descriptors for a relay with that many loops and
+// shards. A sixteenth each goes to HTTP and to handshakes, up to a fixed number.
+func newBudget(files uint64, loops, shards int) budget {
 	n := int(min(files, math.MaxInt32))
 	http := min(max(n/16, smallestShare), mostHTTP)
 	shakes := min(max(n/16, smallestShare), mostShakes)
-	reserve := http + shakes + ownFiles + filesPerLoop*loops
+	reserve := http + shakes + ownFiles + filesPerLoop*loops + filesPerShard*shards
 	return budget{connections: max(n-reserve, 0), http: http, reserve: reserve}
 }
 
@@ -49,7 +45,8 @@ func raiseHint(n int) string {
 // thisMachine raises the soft open-file limit to the hard one and looks at
 // what derived settings depend on. On an error the limit is what it was.
 func thisMachine() (machine, error) {
-	m := machine{memory: memoryLimit(os.DirFS("/")), cores: runtime.GOMAXPROCS(0)}
+	here := doctor.ThisMachine()
+	m := machine{memory: memoryOf(here), cores: here.Cores}
 	var l syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
 		return m, fmt.Errorf("read it: %w", err)
@@ -66,59 +63,9 @@ func thisMachine() (machine, error) {
 	return m, nil
 }
 
-// memoryLimit is what the process may use in bytes: the machine's memory or
-// the smallest limit of the control groups above it (both versions). 0 means
-// unknown. root is the file system's root.
-func memoryLimit(root fs.FS) int64 {
-	limit := int64(math.MaxInt64)
-	lower := func(name string) {
-		text, err := fs.ReadFile(root, name)
-		if err != nil {
-			return
-		}
-		if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil && n > 0 {
-			limit = min(limit, n)
-		}
-	}
-	eachLine(root, "proc/meminfo", func(line string) {
-		if f := strings.Fields(line); len(f) == 3 && f[0] == "MemTotal:" {
-			if kib, err := strconv.ParseInt(f[1], 10, 64); err == nil && kib > 0 {
-				limit = min(limit, kib<<10)
-			}
-		}
-	})
-	eachLine(root, "proc/self/cgroup", func(line string) {
-		// hierarchy-ID:controllers:/path; version 2 has ID 0 and no controllers.
-		f := strings.SplitN(line, ":", 3)
-		if len(f) != 3 {
-			return
-		}
-		base, name := "sys/fs/cgroup", "memory.max"
-		if f[1] == "memory" {
-			base, name = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
-		} else if f[1] != "" {
-			return
-		}
-		for dir := path.Clean("/" + f[2]); ; dir = path.Dir(dir) {
-			lower(path.Join(base, dir, name))
-			if dir == "/" {
-				return
-			}
-		}
-	})
-	if limit == math.MaxInt64 {
-		return 0
-	}
-	return limit
-}
-
-func eachLine(root fs.FS, name string, do func(string)) {
-	f, err := root.Open(name)
-	if err != nil {
-		return
-	}
-	defer f.Close()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		do(s.Text())
-	}
+// memoryOf is what a relay may use of the machine's memory in bytes, 0 if that
+// is unknown.
+func memoryOf(m doctor.Machine) int64 {
+	n, _ := m.Memory().Get()
+	return n
 }

@@ -4,21 +4,24 @@ import (
 	"math"
 	"testing"
 	"testing/fstest"
+
+	"gorelay/doctor"
 )
 
 func TestBudgetSpendsEveryFile(t *testing.T) {
 	for _, tc := range []struct {
-		files uint64
-		loops int
-		want  budget
+		files         uint64
+		loops, shards int
+		want          budget
 	}{
-		{20000, 2, budget{connections: 20000 - 1024 - 512 - 56, http: 1024, reserve: 1024 + 512 + 56}},
-		{1024, 2, budget{connections: 1024 - 64 - 64 - 56, http: 64, reserve: 64 + 64 + 56}},
-		{64, 1, budget{connections: 0, http: 8, reserve: 8 + 8 + 52}},
-		{math.MaxUint64, 1, budget{connections: math.MaxInt32 - 1024 - 512 - 52, http: 1024, reserve: 1024 + 512 + 52}},
+		{20000, 2, 8, budget{connections: 20000 - 1024 - 512 - 56, http: 1024, reserve: 1024 + 512 + 56}},
+		{1024, 2, 8, budget{connections: 1024 - 64 - 64 - 56, http: 64, reserve: 64 + 64 + 56}},
+		{64, 1, 4, budget{connections: 0, http: 8, reserve: 8 + 8 + 48}},
+		{math.MaxUint64, 1, 4, budget{connections: math.MaxInt32 - 1024 - 512 - 48, http: 1024, reserve: 1024 + 512 + 48}},
+		{1024, 2, 2000, budget{connections: 0, http: 64, reserve: 64 + 64 + 48 + 2000}},
 	} {
-		if got := newBudget(tc.files, tc.loops); got != tc.want {
-			t.Errorf("%d files, %d loops: %+v, want %+v", tc.files, tc.loops, got, tc.want)
+		if got := newBudget(tc.files, tc.loops, tc.shards); got != tc.want {
+			t.Errorf("%d files, %d loops, %d shards: %+v, want %+v", tc.files, tc.loops, tc.shards, got, tc.want)
 		}
 	}
 }
@@ -30,7 +33,7 @@ func TestThisMachine(t *testing.T) {
 	}
 }
 
-func TestMemoryLimit(t *testing.T) {
+func TestMemoryOf(t *testing.T) {
 	const meminfo = "MemTotal:       1000 kB\nMemFree:        10 kB\n"
 	for _, tc := range []struct {
 		name  string
@@ -51,7 +54,7 @@ func TestMemoryLimit(t *testing.T) {
 			for name, text := range tc.files {
 				root[name] = &fstest.MapFile{Data: []byte(text)}
 			}
-			if got := memoryLimit(root); got != tc.want {
+			if got := memoryOf(doctor.Machine{Root: root}); got != tc.want {
 				t.Errorf("got %d, want %d", got, tc.want)
 			}
 		})

@@ -66,7 +66,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		logger.Warn("cannot raise the open-file limit", "err", err)
 	}
-	files := newBudget(m.files, l.config.loops(m))
+	files := newBudget(m.files, l.config.loops(m), l.config.shards(m))
 	if f.check {
 		printCheck(stdout, l, m, files)
 		if l.broken {

@@ -1,0 +1,60 @@
+package engine
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// removals is a vault that notes what is taken out of it.
+type removals struct {
+	Vault
+	keys []uint64
+}
+
+func (r *removals) Remove(keys []uint64) { r.keys = append(r.keys, keys...) }
+
+func TestSentLog(t *testing.T) {
+	var l sentLog
+	var v removals
+	if _, ok := l.next(); ok {
+		t.Error("something to forget in an empty log")
+	}
+	keys := []uint64{1, 2}
+	l.add(10, keys)
+	keys[0], keys[1] = 3, 4 // the caller's array is its own again
+	l.add(10, keys)
+	l.add(20, []uint64{5})
+	if at, ok := l.next(); !ok || at != 10+forgetAfter {
+		t.Errorf("next at %d", at)
+	}
+	for _, step := range []struct {
+		now  uint64
+		want []uint64
+	}{
+		{9 + forgetAfter, nil}, {10 + forgetAfter, []uint64{1, 2, 3, 4}}, {19 + forgetAfter, []uint64{1, 2, 3, 4}},
+		{noTick, []uint64{1, 2, 3, 4, 5}}, {noTick, []uint64{1, 2, 3, 4, 5}},
+	} {
+		l.forget(&v, step.now)
+		if !slices.Equal(v.keys, step.want) {
+			t.Errorf("at %d: %v, want %v", step.now, v.keys, step.want)
+		}
+	}
+	if len(l) != 0 {
+		t.Errorf("%d batches are left", len(l))
+	}
+}
+
+// A message that is not in the kernel's hands yet is still on disk.
+func TestSentMessagesStayInTheVaultForAMoment(t *testing.T) {
+	d := serveDurable(t, nil)
+	c := d.dial("a")
+	sent := d.at(time.Now().Add(time.Millisecond), "now", "a")
+	wantText(t, c, "now")
+	still := false
+	_ = d.vault.Load([]uint64{sent}, func(uint64, []byte, error) { still = true })
+	if began := time.Now(); !still && time.Since(began) < forgetAfter*time.Millisecond {
+		t.Error("it was taken out at once")
+	}
+	await(t, "it is forgotten", func() bool { return d.vault.Stats().Pending == 0 })
+}
