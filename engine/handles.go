@@ -28,7 +28,7 @@ const nearBit = 1 << 31 // above every index of a wheel
 // far one and its body is on its way from the disk.
 var beingLoaded = handle{gen: 0}
 
-func farHandle(h timerHandle) handle  { return handle{h.index, h.gen} }
+func farHandle(h timerHandle) handle  { return handle(h) }
 func nearHandle(h timerHandle) handle { return handle{h.index | nearBit, h.gen} }
 
 // isNear reports whether the message is in the near wheel.
