@@ -69,6 +69,28 @@ func TestStopWhileMissedMessagesAreSent(t *testing.T) {
 	}
 }
 
+// A clock that was set by an hour while there was no relay: forth, and what
+// waits is due; back, and it waits an hour longer. Nothing is lost.
+func TestClockThatJumpsBetweenTwoRelays(t *testing.T) {
+	d := serveDurable(t, nil)
+	due := time.Now().Add(time.Minute)
+	key := d.at(due, "kept", "a")
+	d.down()
+	d.backdate(due.Add(time.Hour))
+	d.start()
+	if m, err := d.Waiting(key); err != nil || m.Due.UnixMilli() != due.Add(time.Hour).UnixMilli() {
+		t.Errorf("after a jump back: %+v, %v", m, err)
+	}
+	d.down()
+	d.backdate(due.Add(-time.Hour))
+	d.change = func(o *Options) { o.MissedGrace = 300 * time.Millisecond }
+	d.start()
+	wantText(t, d.dial("a"), "kept")
+	if n := d.Stats().MissedSent; n != 1 {
+		t.Errorf("after a jump forth %d were sent as missed", n)
+	}
+}
+
 // backdate makes all that is stored due at a time.
 func (d *durable) backdate(due time.Time) {
 	d.t.Helper()

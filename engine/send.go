@@ -28,7 +28,8 @@ func (e *Engine) Send(token string, f Frame) (matched int, err error) {
 }
 
 // Multicast is Send for several tokens, each given once: for all of their
-// connections, or for none.
+// connections, or for none. A connection that identifies anew during the call,
+// from a token that was not looked up yet to one that was, may be left out.
 func (e *Engine) Multicast(tokens []string, f Frame) (matched int, err error) {
 	matched, err = e.send(f, tokens...)
 	return matched, e.counted(err)

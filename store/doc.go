@@ -41,7 +41,9 @@
 //     together is refused with ErrDamaged and left as it is. Reading a file
 //     that goes bad or is cut off while it is open gives errors, no crash, and
 //     nothing is written any more until the relay is started again.
-//   - One hole is known: with more than 64 MiB free in the file, a commit
+//   - A disk that hangs, and neither reads nor fails, holds up the whole
+//     process: the file is mapped, and Go cannot interrupt a page fault.
+//   - One more hole is known: with more than 64 MiB free in the file, a commit
 //     that the disk refuses makes bbolt read the whole file in a goroutine of
 //     its own. If the disk cannot read it either, that ends the process.
 //   - A torn write at a power loss is found by bbolt's checksum of the head.
