@@ -1,6 +1,12 @@
 package api
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/gobwas/ws"
+
+	"gorelay/engine"
+)
 
 const (
 	// defaultCloseCode says that all is well (RFC 6455 section 7.4.1).
@@ -111,7 +117,7 @@ func readFarewell(body []byte) (farewell, *refusal) {
 		if refused != nil {
 			return f, refused
 		}
-		if !isCloseCode(code) {
+		if code != int64(uint16(code)) || !engine.ValidCloseCode(ws.StatusCode(code)) {
 			return f, badField("code must be 1000 to 1003, 1007 to 1014, or 3000 to 4999")
 		}
 		f.code = uint16(code)
@@ -125,11 +131,4 @@ func readFarewell(body []byte) (farewell, *refusal) {
 		}
 	}
 	return f, nil
-}
-
-// isCloseCode reports whether an endpoint may send the code: those that RFC
-// 6455 section 7.4 and IANA's registry assign, less the ones that only stand
-// for "no code", and those for libraries and applications.
-func isCloseCode(code int64) bool {
-	return 1000 <= code && code <= 1003 || 1007 <= code && code <= 1014 || 3000 <= code && code <= 4999
 }

@@ -59,9 +59,7 @@ const keptFiles = 16
 
 // churnAt is one server's part of a round.
 func (b *bench) churnAt(s *server) (l *latencies, movers status, err error) {
-	t := b.newTraffic(s, b.probes)
-	t.unicast(b.rate)
-	t.broadcast(b.broadcastRate)
+	t := b.usual(s)
 	a, err := b.seat(s, t.clients)
 	defer func() { b.unseat(s, a, t, &err) }()
 	if err != nil {

@@ -21,10 +21,7 @@ func (b *bench) mixed() error {
 				alone.add(s.name, l.Unicast)
 				b.report.timed(s.name, "of a push alone", l.Unicast)
 
-				t = b.newTraffic(s, b.probes)
-				t.unicast(b.rate)
-				t.broadcast(b.broadcastRate)
-				if _, l, err = b.steady(s, t); err != nil {
+				if _, l, err = b.steady(s, b.usual(s)); err != nil {
 					return err
 				}
 				beside.add(s.name, l.Unicast)

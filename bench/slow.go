@@ -60,9 +60,7 @@ func (b *bench) slow() error {
 
 // slowAt runs the traffic, with clients that stall or without.
 func (b *bench) slowAt(s *server, stall bool) (l *latencies, stalled status, err error) {
-	t := b.newTraffic(s, b.probes)
-	t.unicast(b.rate)
-	t.broadcast(b.broadcastRate)
+	t := b.usual(s)
 	a, err := b.seat(s, t.clients)
 	defer func() { b.unseat(s, a, t, &err) }()
 	if err != nil {

@@ -38,9 +38,7 @@ func (b *bench) soak() error {
 }
 
 func (b *bench) soakAt(s *server) (err error) {
-	t := b.newTraffic(s, b.probes)
-	t.unicast(b.rate)
-	t.broadcast(b.broadcastRate)
+	t := b.usual(s)
 	t.delayed(b.delayRate, delaySeconds)
 	a, err := b.seat(s, t.clients)
 	defer func() { b.unseat(s, a, t, &err) }()

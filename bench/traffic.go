@@ -68,6 +68,15 @@ func (b *bench) newTraffic(s *server, n int) *traffic {
 	return &traffic{clock: b.clock, to: s.endpoint, payload: b.payload, clients: n, members: newMembers(n, min(b.publishers+1, n))}
 }
 
+// usual is traffic with the rates of the flags: pushes to single clients, and
+// broadcasts.
+func (b *bench) usual(s *server) *traffic {
+	t := b.newTraffic(s, b.probes)
+	t.unicast(b.rate)
+	t.broadcast(b.broadcastRate)
+	return t
+}
+
 // unicast adds pushes to single clients, over all publishers but the last.
 func (t *traffic) unicast(rate float64) {
 	users := t.members[:max(1, len(t.members)-1)]

@@ -244,7 +244,7 @@ func (c *Conn) closedByPeer(payload []byte) {
 		code = ws.StatusCode(binary.BigEndian.Uint16(payload))
 	}
 	switch {
-	case len(payload) == 1, len(payload) >= 2 && !validCloseCode(code):
+	case len(payload) == 1, len(payload) >= 2 && !ValidCloseCode(code):
 		c.end(CloseProtocol)
 	case len(payload) > 2 && !utf8.Valid(payload[2:]):
 		c.end(CloseInvalidUTF8)

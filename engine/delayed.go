@@ -162,19 +162,17 @@ func (d *delayed) add(batch []Delayed, receipt []byte) error {
 	return nil
 }
 
-// store packs the messages into bodies and gives them to the vault.
+// store packs the messages into bodies and gives them to the vault, if there is
+// one.
 func (d *delayed) store(batch []Delayed, bodies []packed, receipt []byte) error {
-	if d.vault == nil {
-		for i := range batch {
-			bodies[i] = packedFrom(appendPacked(make([]byte, 0, packedLen(&batch[i])), &batch[i]))
-		}
-		return nil
-	}
 	keys, raw := make([]uint64, len(batch)), make([][]byte, len(batch))
 	for i := range batch {
 		keys[i] = batch[i].Key
 		raw[i] = appendPacked(make([]byte, 0, packedLen(&batch[i])), &batch[i])
 		bodies[i] = packedFrom(raw[i])
+	}
+	if d.vault == nil {
+		return nil
 	}
 	if err := d.vault.Add(keys, raw, receipt); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnstored, err)

@@ -67,8 +67,7 @@ func (d *delayed) collect(c *candidates) []Place {
 		})
 	})
 	d.scan(func(uint32) uint32 {
-		for i := range d.loading { // its body is being written: it must not be copied
-			it := &d.loading[i]
+		for _, it := range d.loading {
 			c.offer(Place{epoch + int64(it.due), it.key}, it.tag)
 		}
 		return 0

@@ -88,7 +88,8 @@ func (d *delayed) restore() error {
 	var lates []late
 	epoch := e.began.UnixMilli()
 	tokens := []string(nil)
-	m := missed{before: epoch}
+	m := &d.missed
+	m.before = epoch
 	grace := e.opts.MissedGrace.Milliseconds()
 	err := d.vault.Each(func(key uint64, body []byte) error {
 		p := packedFrom(body)
@@ -112,7 +113,6 @@ func (d *delayed) restore() error {
 	if err != nil {
 		return err
 	}
-	d.missed = m
 	if len(lates) == 0 {
 		return nil
 	}
@@ -135,6 +135,5 @@ func (d *delayed) restore() error {
 	e.opts.Logger.Info("delayed messages were due while the relay was not running; they go out first", "count", len(lates))
 	m.rate = e.opts.MissedRate
 	m.hold = uint64(grace)
-	d.missed = m
 	return nil
 }

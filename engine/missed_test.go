@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,16 +20,15 @@ func TestMissedMessages(t *testing.T) {
 				o.OnMissed, o.MissedGrace, o.MissedRate = policy, 500*time.Millisecond, 100
 			})
 			const count = 30
-			start := time.Now()
+			due := time.Now().Add(time.Hour)
 			for i := range count {
-				d.at(start.Add(time.Duration(300-i)*time.Millisecond), fmt.Sprint(i), "a")
+				d.at(due.Add(-time.Duration(i)*time.Millisecond), fmt.Sprint(i), "a")
 			}
-			next := start.Add(2 * time.Second)
-			d.at(next, "next", "a")
 			d.down()
-			time.Sleep(time.Until(start.Add(301 * time.Millisecond))) // the time that is missed
+			d.shift(-2 * time.Hour)
 			d.start()
 			c := d.dial("a")
+			d.at(time.Now(), "next", "a") // it waits behind them
 			if policy == MissedSend {
 				for i := count - 1; i >= 0; i-- {
 					wantText(t, c, fmt.Sprint(i))
@@ -55,12 +55,11 @@ func TestMissedMessages(t *testing.T) {
 // A stop does not wait for what was missed: it stays for the next start.
 func TestStopWhileMissedMessagesAreSent(t *testing.T) {
 	d := serveDurable(t, func(o *Options) { o.MissedRate = 1 })
-	due := time.Now()
 	for i := range 3 {
-		d.at(due.Add(time.Minute), fmt.Sprint(i), "a")
+		d.at(time.Now().Add(time.Hour), fmt.Sprint(i), "a")
 	}
 	d.down()
-	d.backdate(due.Add(-time.Minute))
+	d.shift(-2 * time.Hour)
 	d.start()
 	await(t, "one went out", func() bool { return d.Stats().MissedSent == 1 })
 	d.restart()
@@ -73,16 +72,16 @@ func TestStopWhileMissedMessagesAreSent(t *testing.T) {
 // waits is due; back, and it waits an hour longer. Nothing is lost.
 func TestClockThatJumpsBetweenTwoRelays(t *testing.T) {
 	d := serveDurable(t, nil)
-	due := time.Now().Add(time.Minute)
+	due := time.Now().Add(time.Minute).Truncate(time.Millisecond)
 	key := d.at(due, "kept", "a")
 	d.down()
-	d.backdate(due.Add(time.Hour))
+	d.shift(time.Hour)
 	d.start()
 	if m, err := d.Waiting(key); err != nil || m.Due.UnixMilli() != due.Add(time.Hour).UnixMilli() {
 		t.Errorf("after a jump back: %+v, %v", m, err)
 	}
 	d.down()
-	d.backdate(due.Add(-time.Hour))
+	d.shift(-2 * time.Hour)
 	d.change = func(o *Options) { o.MissedGrace = 300 * time.Millisecond }
 	d.start()
 	wantText(t, d.dial("a"), "kept")
@@ -91,8 +90,9 @@ func TestClockThatJumpsBetweenTwoRelays(t *testing.T) {
 	}
 }
 
-// backdate makes all that is stored due at a time.
-func (d *durable) backdate(due time.Time) {
+// shift moves the times of all that is stored, as seen from a clock that was
+// set. The engine is down.
+func (d *durable) shift(by time.Duration) {
 	d.t.Helper()
 	vault, err := store.Open(d.dir, store.Options{})
 	if err != nil {
@@ -101,10 +101,10 @@ func (d *durable) backdate(due time.Time) {
 	var keys []uint64
 	var bodies [][]byte
 	err = vault.Each(func(key uint64, body []byte) error {
-		keys, bodies = append(keys, key), append(bodies, slices.Clone(body))
-		for i := range 8 {
-			bodies[len(bodies)-1][8+i] = byte(due.UnixMilli() >> (56 - 8*i))
-		}
+		body = slices.Clone(body)
+		due := packed(body).due() + by.Milliseconds()
+		binary.BigEndian.PutUint64(body[8:], uint64(due))
+		keys, bodies = append(keys, key), append(bodies, body)
 		return nil
 	})
 	if err == nil {

@@ -74,10 +74,10 @@ func (r CloseReason) settles() bool { return r == CloseStopping || r == CloseAsk
 // String is the reason's label in counters and logs.
 func (r CloseReason) String() string { return closeReasons[r].label }
 
-// validCloseCode reports whether a peer may send this code: those of RFC 6455
-// section 7.4.1 that may appear on the wire, 1012 to 1014 of the IANA
+// ValidCloseCode reports whether an endpoint may send this code: those of RFC
+// 6455 section 7.4.1 that may appear on the wire, 1012 to 1014 of the IANA
 // registry, and the ranges for libraries and applications.
-func validCloseCode(code ws.StatusCode) bool {
+func ValidCloseCode(code ws.StatusCode) bool {
 	switch {
 	case code >= 1000 && code <= 1003,
 		code >= 1007 && code <= 1014,

@@ -25,7 +25,7 @@ func TestEveryReasonIsLabelled(t *testing.T) {
 			}
 			continue
 		}
-		if !validCloseCode(entry.code) {
+		if !ValidCloseCode(entry.code) {
 			t.Errorf("%s: code %d must not be sent", label, entry.code)
 		}
 		// RFC 6455 section 5.5: a control frame's payload is 125 bytes at most.
@@ -42,7 +42,7 @@ func TestValidCloseCode(t *testing.T) {
 	}
 	for code := ws.StatusCode(0); ; code++ {
 		want := valid[code] || code >= 3000 && code <= 4999
-		if got := validCloseCode(code); got != want {
+		if got := ValidCloseCode(code); got != want {
 			t.Errorf("%d: %v, want %v", code, got, want)
 		}
 		if code == 0xffff {

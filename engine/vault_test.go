@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -76,7 +77,7 @@ func (d *durable) at(due time.Time, text string, tokens ...string) uint64 {
 }
 
 func TestDelayedMessagesSurviveARestart(t *testing.T) {
-	d := serveDurable(t, nil)
+	d := serveDurable(t, func(o *Options) { o.MissedGrace = time.Second }) // for the clients to come
 	soon := time.Now().Add(1200 * time.Millisecond)
 	d.at(soon.Add(time.Millisecond), "second", "a")
 	d.at(soon, "first", "a", "b")
@@ -115,6 +116,7 @@ func TestFarMessagesLieOnDiskAlone(t *testing.T) {
 	if n := d.delayed.far.Len(); n != 100 || d.delayed.bytes != 0 {
 		t.Errorf("%d far, %d bytes in memory", n, d.delayed.bytes)
 	}
+	c := d.dial("a")
 	d.at(time.Now().Add(300*time.Millisecond), "soon", "a")
 	d.delayed.mu.Lock()
 	near := d.delayed.near.Len()
@@ -122,32 +124,34 @@ func TestFarMessagesLieOnDiskAlone(t *testing.T) {
 	if near > 1 {
 		t.Errorf("%d near", near)
 	}
-	wantText(t, d.dial("a"), "soon")
+	wantText(t, c, "soon")
 }
 
 // faulty is a vault whose disk fails when it is told to.
 type faulty struct {
 	Vault
-	add, cancel, load error
+	broken atomic.Bool
 }
 
+var errBroken = errors.New("broken")
+
 func (f *faulty) Add(keys []uint64, bodies [][]byte, receipt []byte) error {
-	if f.add != nil {
-		return f.add
+	if f.broken.Load() {
+		return errBroken
 	}
 	return f.Vault.Add(keys, bodies, receipt)
 }
 
 func (f *faulty) Cancel(key uint64) error {
-	if f.cancel != nil {
-		return f.cancel
+	if f.broken.Load() {
+		return errBroken
 	}
 	return f.Vault.Cancel(key)
 }
 
 func (f *faulty) Load(keys []uint64, visit func(uint64, []byte, error)) error {
-	if f.load != nil {
-		return f.load
+	if f.broken.Load() {
+		return errBroken
 	}
 	return f.Vault.Load(keys, visit)
 }
@@ -159,25 +163,25 @@ func TestDiskThatFails(t *testing.T) {
 		f = &faulty{Vault: o.Vault}
 		o.Vault = f
 	})
-	broken := errors.New("broken")
-	due := time.Now().Add(1300 * time.Millisecond)
+	c := d.dial("a")
+	due := time.Now().Add(2 * time.Second)
 	kept := d.at(due, "kept", "a")
-	f.add, f.cancel, f.load = broken, broken, broken
+	f.broken.Store(true)
 	m := Delayed{Key: d.NewKey(), Due: due, Frame: textFrame("refused"), Stamp: -1}
-	if err := d.Schedule([]Delayed{m}, nil); !errors.Is(err, ErrUnstored) || !errors.Is(err, broken) {
+	if err := d.Schedule([]Delayed{m}, nil); !errors.Is(err, ErrUnstored) || !errors.Is(err, errBroken) {
 		t.Errorf("Schedule: %v", err)
 	}
-	if err := d.Cancel(kept); !errors.Is(err, ErrUnstored) || !errors.Is(err, broken) {
+	if err := d.Cancel(kept); !errors.Is(err, ErrUnstored) || !errors.Is(err, errBroken) {
 		t.Errorf("Cancel: %v", err)
 	}
 	if _, err := d.Waiting(kept); !errors.Is(err, ErrUnstored) {
 		t.Errorf("Waiting: %v", err)
 	}
-	f.add, f.cancel, f.load = nil, nil, nil
+	f.broken.Store(false)
 	if _, err := d.Waiting(kept); err != nil {
 		t.Errorf("Waiting: %v", err)
 	}
-	wantText(t, d.dial("a"), "kept")
+	wantText(t, c, "kept")
 	if s := d.Stats(); s.Delayed != 0 || s.Scheduled != 1 || s.Cancelled != 0 {
 		t.Errorf("%+v", s)
 	}
@@ -187,11 +191,11 @@ func TestDiskThatFails(t *testing.T) {
 // back, restarts in between; each that stays goes out exactly once, in the
 // order of the times and, where these are equal, in that of their keys.
 func TestDurableAgainstAnAccount(t *testing.T) {
-	d := serveDurable(t, nil)
+	d := serveDurable(t, func(o *Options) { o.MissedGrace = time.Second }) // for the client to come
 	rnd := rand.New(rand.NewPCG(3, 4))
 	want := map[uint64]int64{} // due by key
 	var keys []uint64
-	base := time.Now().Add(3 * time.Second)
+	base := time.Now().Add(time.Hour)
 	for round := range 3 {
 		if round > 0 {
 			d.restart()
@@ -209,6 +213,9 @@ func TestDurableAgainstAnAccount(t *testing.T) {
 			}
 		}
 	}
+	d.down()
+	d.shift(time.Until(base.Add(-time.Second)) * -1) // the first of them is due in a second
+	d.start()
 	c := d.dial("a")
 	var last Place
 	for n := len(want); n > 0; n-- {

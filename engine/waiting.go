@@ -71,10 +71,7 @@ func (d *delayed) take(key uint64) (due uint64, tag uint32, ok bool) {
 	case !ok:
 		return 0, 0, false
 	case h == beingLoaded:
-		i := 0
-		for d.loading[i].key != key { // not a copy: the body is being written
-			i++
-		}
+		i := slices.IndexFunc(d.loading, func(it loadingItem) bool { return it.key == key })
 		due, tag = d.loading[i].due, d.loading[i].tag
 	case h.isNear():
 		var body packed

@@ -21,9 +21,9 @@ func TestCancel(t *testing.T) {
 			}
 			c := d.dial("a")
 			now := time.Now()
-			near, far := d.at(now.Add(700*time.Millisecond), "near", "a"), d.at(now.Add(1600*time.Millisecond), "far", "a", "b")
-			d.at(now.Add(1700*time.Millisecond), "end", "a")
-			if m, err := d.Waiting(far); err != nil || !slices.Equal(m.Tokens, []string{"a", "b"}) || m.Due.UnixMilli() != ceilMilli(now.Add(1600*time.Millisecond)) || m.Key != far {
+			near, far := d.at(now.Add(900*time.Millisecond), "near", "a"), d.at(now.Add(2*time.Second), "far", "a", "b")
+			d.at(now.Add(2100*time.Millisecond), "end", "a")
+			if m, err := d.Waiting(far); err != nil || !slices.Equal(m.Tokens, []string{"a", "b"}) || m.Due.UnixMilli() != ceilMilli(now.Add(2*time.Second)) || m.Key != far {
 				t.Errorf("%+v, %v", m, err)
 			}
 			for _, key := range []uint64{near, far} {

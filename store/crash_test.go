@@ -1,12 +1,10 @@
 package store
 
 import (
-	"bufio"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -137,20 +135,10 @@ func TestKilled(t *testing.T) {
 // returns all that it said.
 func runUntilKilled(t *testing.T, dir string, enough int) (lines []string) {
 	t.Helper()
-	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), childVariable+"=crash", dirVariable+"="+dir)
-	child.Stderr = os.Stderr
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
+	child, out := startChild(t, "crash", dir)
 	var kill sync.Once
-	read := bufio.NewReader(out)
 	for {
-		line, err := read.ReadString('\n')
+		line, err := out.ReadString('\n')
 		if err != nil { // a part of a line was never said
 			break
 		}

@@ -1,12 +1,10 @@
 package store
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -50,19 +48,10 @@ func holdChild() error {
 
 func TestSecondProcessIsRefused(t *testing.T) {
 	dir := t.TempDir()
-	child := exec.Command(os.Args[0])
-	child.Env = append(os.Environ(), childVariable+"=hold", dirVariable+"="+dir)
-	child.Stderr = os.Stderr
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
+	child, out := startChild(t, "hold", dir)
 	defer child.Wait()
 	defer child.Process.Kill()
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "open\n" {
+	if line, err := out.ReadString('\n'); line != "open\n" {
 		t.Fatal(line, err)
 	}
 	if _, err := Open(dir, Options{}); !errors.Is(err, ErrLocked) {

@@ -1,10 +1,12 @@
 package store
 
 import (
+	"bufio"
 	"flag"
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
@@ -22,6 +24,22 @@ var children = map[string]func() error{
 	"crash": crashChild,
 	"limit": limitChild,
 	"hold":  holdChild,
+}
+
+// startChild starts one of children on a folder and returns what it says.
+func startChild(t *testing.T, name, dir string) (*exec.Cmd, *bufio.Reader) {
+	t.Helper()
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), childVariable+"="+name, dirVariable+"="+dir)
+	child.Stderr = os.Stderr
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return child, bufio.NewReader(out)
 }
 
 func TestMain(m *testing.M) {

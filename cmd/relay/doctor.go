@@ -24,12 +24,8 @@ type doctorFlags struct {
 // was asked for fits. It writes no file and raises no limit.
 func runDoctor(args, environ []string, m doctor.Machine, stdout, stderr io.Writer) int {
 	f, err := parseDoctorFlags(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		printUsage(stdout)
-		return exitOK
-	case err != nil:
-		return fail(stderr, fmt.Errorf("%w (relay -h shows what there is)", err))
+	if err != nil {
+		return explain(err, stdout, stderr)
 	}
 	l, err := load(f.config, environ, false)
 	if err != nil {

@@ -40,13 +40,10 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return runDoctor(args[1:], environ, doctor.ThisMachine(), stdout, stderr)
 	}
 	f, err := parseFlags(args)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		printUsage(stdout)
-		return exitOK
-	case err != nil:
-		return fail(stderr, fmt.Errorf("%w (relay -h shows what there is)", err))
-	case f.version:
+	if err != nil {
+		return explain(err, stdout, stderr)
+	}
+	if f.version {
 		fmt.Fprintln(stdout, versionLine())
 		return exitOK
 	}
@@ -98,6 +95,15 @@ func parseFlags(args []string) (flags, error) {
 		return f, errors.New("-config needs a path")
 	}
 	return f, nil
+}
+
+// explain answers a command line that could not be read, or asks for help.
+func explain(err error, stdout, stderr io.Writer) int {
+	if errors.Is(err, flag.ErrHelp) {
+		printUsage(stdout)
+		return exitOK
+	}
+	return fail(stderr, fmt.Errorf("%w (relay -h shows what there is)", err))
 }
 
 // fail prints the one line that a user's mistake gets.

@@ -132,7 +132,7 @@ func open(c Config, files budget, logger *slog.Logger) (*relay, error) {
 		}
 	}
 	if err := e.Start(); err != nil {
-		return nil, err
+		return nil, errors.Join(err, r.closeStore())
 	}
 	// Ends when drain calls the server's Shutdown; drain waits for it.
 	go func() {
