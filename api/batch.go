@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"slices"
+	"sort"
 	"strconv"
 	"time"
 
@@ -22,6 +23,12 @@ const (
 
 // batchFields are the members of a batch's body.
 var batchFields = [...]string{"items"}
+
+// itemsWithin is how many items a batch can have whose answer is kept in that
+// many bytes.
+func itemsWithin(most int64) int {
+	return sort.Search(maxItems, func(n int) bool { return costOf((n+1)*resultRoom) > most })
+}
 
 // result is what came of one push of a batch.
 type result struct {
@@ -90,7 +97,7 @@ func readItems(body []byte) ([][]byte, *refusal) {
 // their order, then all that wait in one commit. It leaves the answer in
 // j.answer.
 func (s *Server) deliverBatch(j *job, items [][]byte, own *attempt) []result {
-	now := j.ctx.Time()
+	now := engine.Now()
 	results := make([]result, len(items))
 	var later []engine.Delayed
 	j.ids = slices.Grow(j.ids[:0], len(items)*idLength)

@@ -221,7 +221,17 @@ func TestBatchIsRetriedWhole(t *testing.T) {
 	// A batch that could not be kept whole is not begun.
 	small := startRelay(t, func(o *Options, _ *recorder) { o.MaxIdempotencyBytes = 4 << 10 })
 	many := pushes(strings.Repeat(`{"event_name":"e","subject":1},`, 99) + `{"event_name":"e","subject":1}`)
-	small.dial(t).request("POST", "/batch", many, "Idempotency-Key: k").wantRefusal(503, "too many Idempotency-Keys")
+	a := small.dial(t).request("POST", "/batch", many, "Idempotency-Key: k").wantRefusal(413, "max_idempotency_bytes is 4096, room for the answer to 17 items:")
+	if a.Header.Get("Retry-After") != "" {
+		t.Error("a retry cannot help, and there is a Retry-After")
+	}
+	if calls := small.recorder.take(); len(calls) != 0 {
+		t.Fatalf("%d deliveries", len(calls))
+	}
+	seventeen, eighteen := pushes(strings.Repeat(`1,`, 16)+`1`), pushes(strings.Repeat(`1,`, 17)+`1`)
+	small.dial(t).request("POST", "/batch", eighteen, "Idempotency-Key: k").wantRefusal(413, "room for the answer to 17 items")
+	small.dial(t).request("POST", "/batch", eighteen).wantStatus(200)
+	small.dial(t).request("POST", "/batch", seventeen, "Idempotency-Key: k").wantStatus(200)
 	small.dial(t).request("POST", "/batch", body, "Idempotency-Key: k").wantStatus(200)
 	if calls := small.recorder.take(); len(calls) != 2 {
 		t.Fatalf("%d deliveries", len(calls))

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"math"
 	"time"
 
 	"gorelay/engine"
@@ -18,7 +19,11 @@ func (s *Server) push(j *job) *refusal {
 	if own != nil {
 		defer s.promises.abandon(own)
 	}
-	p, refused := readPush(j.body, s.opts.MaxDelay)
+	maxDelay := s.opts.MaxDelay
+	if before != nil {
+		maxDelay = math.MaxInt64 // it was accepted under the settings of then
+	}
+	p, refused := readPush(j.body, maxDelay)
 	if refused != nil {
 		return refused
 	}
@@ -28,7 +33,7 @@ func (s *Server) push(j *job) *refusal {
 		j.answer = appendAccepted(j.answer, &p, before.matched)
 		return nil
 	}
-	now := j.ctx.Time()
+	now := engine.Now()
 	if refused := p.settle(now, &s.opts); refused != nil {
 		return refused
 	}
@@ -60,11 +65,14 @@ func (s *Server) attempt(j *job, below string, answer int) (before *outcome, own
 	}
 	name, request := digestOf(key), digestOf([]byte(below), j.body)
 	for {
-		// The clock of ctx stands still, and a twin takes its time.
-		before, twin, own, refused := s.promises.begin(name, request, time.Now().UnixMilli(), answer)
+		now := time.Now() // anew: a twin takes its time
+		before, twin, own, refused := s.promises.begin(name, request, s.steady(now), answer)
 		if twin != nil {
 			<-twin.done
 			continue
+		}
+		if own != nil {
+			own.until = now.UnixMilli() + s.promises.window
 		}
 		if before != nil {
 			s.replayed.Add(1)
@@ -73,6 +81,10 @@ func (s *Server) attempt(j *job, below string, answer int) (before *outcome, own
 		return before, own, refused
 	}
 }
+
+// steady is now, in milliseconds on a clock that starts with the server and that
+// nobody sets.
+func (s *Server) steady(now time.Time) int64 { return now.Sub(s.began).Milliseconds() }
 
 // name gives the push, which is accepted at now, its id. The text is appended
 // to room.
@@ -107,6 +119,7 @@ func (p *push) delayed(now time.Time) engine.Delayed {
 		Created: time.UnixMilli(p.id.ms),
 		Due:     now.Add(time.UnixMilli(p.due).Sub(now)), // from now on: a clock that jumps does not move it
 		Tokens:  p.tokens,
+		List:    p.tokens != nil,
 	}
 	if p.user != "" {
 		d.Tokens = []string{p.user}

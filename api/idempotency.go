@@ -80,7 +80,7 @@ type outcome struct {
 }
 
 // promises remember requests by their keys. The time is an argument, in
-// milliseconds since the epoch.
+// milliseconds on a clock that does not jump: see Server.steady.
 type promises struct {
 	window int64 // milliseconds that a key is remembered
 	most   int64 // bytes
@@ -105,7 +105,8 @@ type promise struct {
 // attempt is a request with a key that is under way.
 type attempt struct {
 	key, request digest
-	expires      int64
+	expires      int64         // as of a promise
+	until        int64         // the same by the wall clock, in milliseconds since the epoch; not for promises
 	room         int64         // that it has reserved
 	done         chan struct{} // closed when it is over
 }
@@ -147,6 +148,9 @@ func (m *promises) begin(key, request digest, now int64, answer int) (before *ou
 		return &outcome{p.id, p.due, p.matched, m.answers[key]}, nil, nil, nil
 	}
 	room := costOf(answer)
+	if room > m.most {
+		return nil, nil, nil, refusedLongPromise(m.most)
+	}
 	m.forget(now, room)
 	if m.bytes+room > m.most {
 		return nil, nil, nil, refusedPromise

@@ -111,27 +111,26 @@ func TestRefusedPushIsNotRemembered(t *testing.T) {
 }
 
 func TestFullMemoryRefusesNewKeys(t *testing.T) {
-	r := startRelay(t, func(o *Options, _ *recorder) { o.MaxIdempotencyBytes = 2 * promiseCost })
+	r := startRelay(t, func(o *Options, _ *recorder) { o.MaxIdempotencyBytes = 3 * promiseCost })
 	p := r.dial(t)
 	const body = `{"event_name":"e","subject":1}`
-	for _, key := range []string{"a", "b"} {
-		p.request("POST", "", body, "Idempotency-Key: "+key).wantStatus(200)
-	}
-	for _, below := range []string{"", "/batch"} {
-		content := body
-		if below != "" {
-			content = `{"items":[` + body + `]}`
-		}
-		a := p.request("POST", below, content, "Idempotency-Key: c").wantRefusal(503, "too many Idempotency-Keys")
+	wantFull := func(below, content string) {
+		t.Helper()
+		a := p.request("POST", below, content, "Idempotency-Key: d").wantRefusal(503, "too many Idempotency-Keys")
 		if a.Header.Get("Retry-After") == "" {
 			t.Error("no Retry-After")
 		}
 	}
+	for _, key := range []string{"a", "b", "c"} {
+		p.request("POST", "", body, "Idempotency-Key: "+key).wantStatus(200)
+		wantFull("/batch", `{"items":[`+body+`]}`) // it fits into an empty memory
+	}
+	wantFull("", body)
 	if a := p.request("POST", "", body, "Idempotency-Key: a").read("POST"); a.StatusCode != 200 || a.Header.Get("Idempotency-Replayed") != "true" {
 		t.Errorf("a promise was broken: %d %s", a.StatusCode, a.body)
 	}
 	p.post(body).wantStatus(200)
-	if calls := r.recorder.take(); len(calls) != 3 {
+	if calls := r.recorder.take(); len(calls) != 4 {
 		t.Fatalf("deliveries %+v", calls)
 	}
 }

@@ -25,7 +25,7 @@ const (
 
 // appendReceipt appends the receipt of an attempt with this outcome.
 func appendReceipt(dst []byte, a *attempt, o *outcome) []byte {
-	dst = binary.BigEndian.AppendUint64(dst, uint64(a.expires))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(a.until))
 	dst = append(dst, receiptVersion)
 	dst = append(dst, a.key[:]...)
 	dst = append(dst, a.request[:]...)
@@ -35,7 +35,8 @@ func appendReceipt(dst []byte, a *attempt, o *outcome) []byte {
 	return append(dst, o.answer...)
 }
 
-// readReceipt takes a receipt apart. The answer is a copy.
+// readReceipt takes a receipt apart. The promise expires by the wall clock. The
+// answer is a copy.
 func readReceipt(b []byte) (key digest, p promise, answer []byte, ok bool) {
 	if len(b) < receiptLength || b[8] != receiptVersion {
 		return key, p, nil, false
@@ -69,6 +70,9 @@ func (s *Server) restoreReceipt(receipt []byte, now time.Time) {
 	if ok && p.expires <= now.UnixMilli() {
 		return
 	}
+	// The wall clock may have been set since: no promise of before lasts longer
+	// than one that is made now.
+	p.expires = s.steady(now) + min(p.expires-now.UnixMilli(), s.promises.window)
 	if !ok || !s.promises.restore(key, p, answer) {
 		s.lostReceipts.Add(1)
 	}

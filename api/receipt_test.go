@@ -9,32 +9,32 @@ import (
 )
 
 func TestReceipt(t *testing.T) {
-	a := &attempt{key: digest{1, 2}, request: digest{3, 4}, expires: 1733890000000}
+	a := &attempt{key: digest{1, 2}, request: digest{3, 4}, until: 1733890000000}
 	for _, o := range []outcome{
 		{id: pushID{1733889990000, 77}, due: 1733889999000, matched: unmatched},
 		{answer: []byte(`{"code":0}`)},
 	} {
 		raw := appendReceipt(nil, a, &o)
-		if got := binary.BigEndian.Uint64(raw); got != uint64(a.expires) {
-			t.Errorf("it expires at %d, want %d", got, a.expires)
+		if got := binary.BigEndian.Uint64(raw); got != uint64(a.until) {
+			t.Errorf("it expires at %d, want %d", got, a.until)
 		}
 		key, p, answer, ok := readReceipt(raw)
-		if !ok || key != a.key || p.request != a.request || p.expires != a.expires || p.id != o.id || p.due != o.due || !bytes.Equal(answer, o.answer) {
+		if !ok || key != a.key || p.request != a.request || p.expires != a.until || p.id != o.id || p.due != o.due || !bytes.Equal(answer, o.answer) {
 			t.Errorf("%+v came back as %x %+v %s %t", o, key, p, answer, ok)
 		}
 	}
 }
 
 func FuzzReceipt(f *testing.F) {
-	f.Add(appendReceipt(nil, &attempt{expires: 5}, &outcome{id: pushID{1, 2}, due: 3}))
-	f.Add(appendReceipt(nil, &attempt{expires: -5}, &outcome{answer: []byte("x")}))
+	f.Add(appendReceipt(nil, &attempt{until: 5}, &outcome{id: pushID{1, 2}, due: 3}))
+	f.Add(appendReceipt(nil, &attempt{until: -5}, &outcome{answer: []byte("x")}))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		key, p, answer, ok := readReceipt(raw)
 		if !ok {
 			return
 		}
 		o := outcome{p.id, p.due, p.matched, answer}
-		if again := appendReceipt(nil, &attempt{key: key, request: p.request, expires: p.expires}, &o); !bytes.Equal(again, raw) {
+		if again := appendReceipt(nil, &attempt{key: key, request: p.request, until: p.expires}, &o); !bytes.Equal(again, raw) {
 			t.Fatalf("%x became %x", raw, again)
 		}
 	})
@@ -92,7 +92,7 @@ func TestReceiptsSurviveARestart(t *testing.T) {
 }
 
 func TestDamagedReceiptsAreCounted(t *testing.T) {
-	good := appendReceipt(nil, &attempt{key: digest{9}, expires: 2000}, &outcome{id: pushID{1, 2}, due: 3})
+	good := appendReceipt(nil, &attempt{key: digest{9}, until: 2000}, &outcome{id: pushID{1, 2}, due: 3})
 	s := NewServer(DefaultOptions(), nowhere{})
 	damaged := [][]byte{nil, {}, good[:8], good[:receiptLength-1]}
 	for _, at := range []int{8, 8 + 1 + 32, 8 + 1 + 32 + 8} { // version, time, key
@@ -119,9 +119,72 @@ func TestDamagedReceiptsAreCounted(t *testing.T) {
 	o.MaxIdempotencyBytes = promiseCost
 	s = NewServer(o, nowhere{})
 	s.restoreReceipt(good, time.UnixMilli(1000))
-	other := appendReceipt(nil, &attempt{key: digest{8}, expires: 2000}, &outcome{id: pushID{1, 3}, due: 3})
+	other := appendReceipt(nil, &attempt{key: digest{8}, until: 2000}, &outcome{id: pushID{1, 3}, due: 3})
 	s.restoreReceipt(other, time.UnixMilli(1000))
 	if got := s.Stats().LostReceipts; got != 1 {
 		t.Errorf("%d receipts are lost for want of room, want 1", got)
+	}
+}
+
+// The wall clock may be set between two servers: what is on disk then lasts no
+// longer than a promise that is made now, and not less than it says.
+func TestReceiptsWhenTheClockWasSet(t *testing.T) {
+	const now = 1733890000000
+	window := DefaultOptions().Window.Milliseconds()
+	for _, test := range []struct {
+		name  string
+		until int64
+		left  int64 // 0: it is over
+	}{
+		{"not set", now + 1000, 1000},
+		{"made now", now + window, window},
+		{"set back by an hour", now + 1000 + time.Hour.Milliseconds(), window},
+		{"set forth by an hour", now + 1000 - time.Hour.Milliseconds(), 0},
+		{"damaged", -1 << 63, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := NewServer(DefaultOptions(), nowhere{})
+			a := &attempt{key: digest{1}, request: digest{2}, until: test.until}
+			s.restoreReceipt(appendReceipt(nil, a, &outcome{id: pushID{1, 2}, due: 3}), time.UnixMilli(now))
+			start := s.steady(time.UnixMilli(now))
+			p, kept := s.promises.kept[a.key]
+			if kept != (test.left > 0) || kept && p.expires != start+test.left || s.Stats().LostReceipts != 0 {
+				t.Errorf("kept %t, %d ms left, want %d", kept, p.expires-start, test.left)
+			}
+		})
+	}
+}
+
+// A retry of what was accepted is answered by a server with a smaller MaxDelay
+// and a stricter rule for broadcasts, and only a retry.
+func TestRetryIsAnsweredUnderOtherSettings(t *testing.T) {
+	secret := []byte("0123456789abcdef")
+	first := startRelay(t, func(o *Options, _ *recorder) { o.Secret = secret })
+	const key = "Idempotency-Key: k"
+	bodies := map[string]string{
+		"delay_seconds": `{"event_name":"e","subject":1,"token":"u","delay_seconds":500}`,
+		"deliver_at":    fmt.Sprintf(`{"event_name":"e","subject":1,"token":"u","deliver_at":%d}`, inSeconds(500)),
+		"broadcast":     `{"event_name":"e","subject":1,"delay_seconds":5}`,
+	}
+	want := map[string]string{}
+	for name, body := range bodies {
+		want[name] = first.dial(t).request("POST", "", body, key+name).read("POST").body
+	}
+	second := startRelay(t, func(o *Options, _ *recorder) {
+		o.Secret, o.MaxDelay, o.RequireExplicitBroadcast = secret, 10*time.Second, true
+	})
+	for _, raw := range first.recorder.receipts {
+		second.RestoreReceipt(raw)
+	}
+	p := second.dial(t)
+	for name, body := range bodies {
+		a := p.request("POST", "", body, key+name).read("POST")
+		if a.StatusCode != 200 || a.body != want[name] || a.Header.Get("Idempotency-Replayed") != "true" {
+			t.Errorf("%s: got %d %s, want %s", name, a.StatusCode, a.body, want[name])
+		}
+		p.request("POST", "", body, "Idempotency-Key: other").wantRefusal(400, "")
+	}
+	if calls := second.recorder.take(); len(calls) != 0 {
+		t.Errorf("delivered again: %+v", calls)
 	}
 }

@@ -90,6 +90,13 @@ func refusalOfDisk(err error) *refusal {
 	return refusedDisk
 }
 
+// refusedLongPromise refuses a batch whose answer could never be kept in that
+// many bytes.
+func refusedLongPromise(most int64) *refusal {
+	return &refusal{status: fasthttp.StatusRequestEntityTooLarge, msg: "too many items for an Idempotency-Key: max_idempotency_bytes is " +
+		strconv.FormatInt(most, 10) + ", room for the answer to " + strconv.Itoa(itemsWithin(most)) + " items: send fewer at once, or without the key"}
+}
+
 // badField refuses a push for one of its fields.
 func badField(msg string) *refusal {
 	return &refusal{status: fasthttp.StatusBadRequest, msg: msg}

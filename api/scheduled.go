@@ -13,10 +13,8 @@ func (s *Server) lookUp(j *job) *refusal {
 	switch {
 	case refused != nil:
 		return refused
-	case d == nil && s.pusher.Cancelled(id.key):
-		return refusedCancelled
 	case d == nil:
-		return refusedFired
+		return s.gone(id, refusedFired)
 	}
 	j.answer = append(j.answer, answerHead...)
 	j.answer = s.appendScheduled(j.answer, d)
@@ -31,10 +29,8 @@ func (s *Server) cancel(j *job) *refusal {
 		return refused
 	}
 	switch err := s.pusher.Cancel(id.key); {
-	case errors.Is(err, engine.ErrNotWaiting) && s.pusher.Cancelled(id.key):
-		return refusedCancelled
 	case errors.Is(err, engine.ErrNotWaiting):
-		return refusedTooLate
+		return s.gone(id, refusedTooLate)
 	case err != nil:
 		return s.undelivered(err)
 	}
@@ -42,6 +38,17 @@ func (s *Server) cancel(j *job) *refusal {
 	j.answer = s.ids.append(j.answer, id)
 	j.answer = append(j.answer, `","status":"cancelled"}`+answerEnd...)
 	return nil
+}
+
+// gone says why a push of ours does not wait: it was taken back, or it has fired.
+func (s *Server) gone(id pushID, fired *refusal) *refusal {
+	switch cancelled, err := s.pusher.Cancelled(id.key); {
+	case err != nil:
+		return refusalOfLook(err)
+	case cancelled:
+		return refusedCancelled
+	}
+	return fired
 }
 
 // find reads the id of a push and finds the push, nil if it does not wait. One
@@ -75,12 +82,12 @@ func (s *Server) appendScheduled(dst []byte, d *engine.Delayed) []byte {
 	dst = append(dst, `,"broadcast":`...)
 	dst = strconv.AppendBool(dst, len(d.Tokens) == 0)
 	dst = append(dst, `,"target_user_id":`...)
-	if len(d.Tokens) == 1 {
+	if len(d.Tokens) == 1 && !d.List {
 		dst = appendQuoted(dst, d.Tokens[0])
 	} else {
 		dst = append(dst, `""`...)
 	}
-	if len(d.Tokens) > 1 {
+	if d.List {
 		dst = append(dst, `,"tokens":[`...)
 		for i, token := range d.Tokens {
 			if i > 0 {

@@ -22,7 +22,8 @@ func TestScheduledPushIsFoundAndTakenBack(t *testing.T) {
 		{"quotes", `,"token":"a\"\n"`, accepted{TargetUserID: "a\"\n"}},
 		{"everyone", ``, accepted{Broadcast: true}},
 		{"several", `,"tokens":["u",7,"\"","u"]`, accepted{Tokens: []string{"u", "7", `"`}}},
-		{"one of several", `,"tokens":["u"]`, accepted{TargetUserID: "u"}},
+		{"a list of one", `,"tokens":["u"]`, accepted{Tokens: []string{"u"}}},
+		{"one twice", `,"tokens":[7,"7"]`, accepted{Tokens: []string{"7"}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p.t = t

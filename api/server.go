@@ -49,8 +49,9 @@ type Scheduler interface {
 	Schedule(batch []engine.Delayed, receipt []byte) error
 	// Cancel takes a push back, or returns engine.ErrNotWaiting.
 	Cancel(key uint64) error
-	// Cancelled reports whether the push was taken back.
-	Cancelled(key uint64) bool
+	// Cancelled reports whether the push was taken back. The error wraps
+	// engine.ErrUnstored if that cannot be told now.
+	Cancelled(key uint64) (bool, error)
 	// Waiting returns a push that waits, without its frame, or
 	// engine.ErrNotWaiting.
 	Waiting(key uint64) (engine.Delayed, error)
@@ -73,6 +74,7 @@ type Doorkeeper interface {
 // them, health, and errors for all else. Its methods are safe for concurrent use.
 type Server struct {
 	opts     Options
+	began    time.Time
 	key      apiKey
 	ids      *idMint
 	pusher   Pusher
@@ -116,7 +118,7 @@ type Stats struct {
 // NewServer returns a server that delivers to p. It does not listen yet.
 func NewServer(o Options, p Pusher) *Server {
 	s := &Server{
-		opts: o, key: newAPIKey(o.APIKey), ids: newIDMint(o.Secret),
+		opts: o, began: time.Now(), key: newAPIKey(o.APIKey), ids: newIDMint(o.Secret),
 		pusher: p, promises: newPromises(o.Window, o.MaxIdempotencyBytes),
 	}
 	s.adopter, _ = p.(Adopter)
@@ -140,11 +142,8 @@ func NewServer(o Options, p Pusher) *Server {
 		SecureErrorLogMessage:        true,
 		CloseOnShutdown:              true,
 
-		// The goroutine that clears idle workers outlives the server by up to
-		// this long; the default is ten seconds.
-		MaxIdleWorkerDuration: time.Second,
-
-		// The clock is read once a request, when the push is ready to go.
+		// Nobody asks when a request came: the clock is read when a push is
+		// ready to go.
 		LazyRequestTime: true,
 	}
 	return s

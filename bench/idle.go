@@ -3,10 +3,15 @@ package main
 import (
 	"fmt"
 	"math"
+	"time"
 )
 
-// idle measures what a connection costs that has a token and does nothing, and
-// what it costs to open it.
+// restTime is how long a server with all its connections is watched while
+// nothing happens.
+const restTime = 2 * time.Second
+
+// idle measures what a connection costs that has a token and does nothing, in
+// memory and in processor time, and what it costs to open it.
 //
 // Memory is the slope between two sizes, so that what the program needs
 // anyway cancels out. Each size has a fresh server: in one that grew from the
@@ -19,29 +24,31 @@ func (b *bench) idle() error {
 	}
 	for round := range b.rounds {
 		b.note("round %d of %d", round+1, b.rounds)
-		var rss, pss, anonymous, handshakes []reading
+		var rss, pss, anonymous, handshakes, rest []reading
 		for _, start := range b.contenders(floorSockets) {
-			low, _, name, err := b.ramp(start, b.small)
+			few, err := b.ramp(start, b.small)
 			if err != nil {
 				return err
 			}
-			high, w, _, err := b.ramp(start, b.large)
+			many, err := b.ramp(start, b.large)
 			if err != nil {
 				return err
 			}
+			low, high, name := few.memory, many.memory, few.name
 			slope := func(high, low int64) reading {
 				if high == 0 {
 					return reading{name, math.NaN()} // no -pid
 				}
 				return reading{name, float64(high-low) / float64(b.large-b.small)}
 			}
-			handshakes = append(handshakes, reading{name, w.each(b.large)})
+			handshakes = append(handshakes, reading{name, many.opening.each(b.large)})
 			if name == besideFloor {
 				continue // it keeps nothing but a number a connection
 			}
 			rss = append(rss, slope(high.rss, low.rss))
 			pss = append(pss, slope(high.pss, low.pss))
 			anonymous = append(anonymous, slope(high.anonymous, low.anonymous))
+			rest = append(rest, reading{name, many.atRest})
 			if name == underTest {
 				b.report.add(fmt.Sprintf("RSS with %d connections", b.small), "KiB", lower, float64(low.rss>>10))
 				b.report.add(fmt.Sprintf("RSS with %d connections", b.large), "KiB", lower, float64(high.rss>>10))
@@ -52,18 +59,28 @@ func (b *bench) idle() error {
 		b.report.compare("Pss per connection", "B", lower, pss)
 		b.report.compare("private memory per connection", "B", lower, anonymous)
 		b.report.compare("CPU per handshake", "µs", lower, handshakes)
+		for _, r := range rest {
+			b.report.add(fmt.Sprintf("%s CPU in a second of rest with %d connections", r.server, b.large), "µs", lower, r.value)
+		}
 	}
 	return nil
 }
 
-// ramp opens n connections to a fresh server and returns its size when it has
-// come to rest, and the processor time of the way there.
-func (b *bench) ramp(start starter, n int) (m memory, w work, name string, err error) {
+// ramped is a fresh server with its connections.
+type ramped struct {
+	name    string
+	memory  memory  // when it has come to rest
+	opening work    // the way there
+	atRest  float64 // processor time in a second after that, in microseconds; NaN if the process is not known
+}
+
+// ramp opens n connections to a fresh server and watches it at rest.
+func (b *bench) ramp(start starter, n int) (r ramped, err error) {
 	err = b.with(start, func(s *server) (err error) {
-		name = s.name
+		r.name = s.name
 		var f *fleet
 		defer func() { b.settle(s, f, 0, &err) }()
-		w, err = s.measure(func() (err error) {
+		r.opening, err = s.measure(func() (err error) {
 			p := b.plan(s)
 			p.Count, p.Payload = n, minSubject
 			f, err = b.connect(s, p)
@@ -72,9 +89,27 @@ func (b *bench) ramp(start starter, n int) (m memory, w work, name string, err e
 		if err != nil {
 			return err
 		}
-		b.judge(s, w)
-		m, err = s.memory()
+		b.judge(s, r.opening)
+		if r.memory, err = s.memory(); err != nil {
+			return err
+		}
+		r.atRest, err = s.rest()
 		return err
 	})
-	return m, w, name, err
+	return r, err
+}
+
+// rest is the processor time in a second in which nothing happens, in
+// microseconds; NaN if the process is not known.
+func (s *process) rest() (each float64, err error) {
+	if !s.known() {
+		return math.NaN(), nil
+	}
+	before, err := s.cpu()
+	if err != nil {
+		return 0, err
+	}
+	time.Sleep(restTime)
+	after, err := s.cpu()
+	return float64((after - before).Microseconds()) / restTime.Seconds(), err
 }

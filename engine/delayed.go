@@ -22,6 +22,7 @@ type delayed struct {
 	missed missed
 	recent recentKeys // cancelled, without a vault
 	sent   sentLog    // with a vault
+	unread time.Time  // when it was last logged that the vault does not read; the goroutine's
 
 	listing sync.Mutex // held by the one that scans the wheels, before mu
 
@@ -32,9 +33,11 @@ type delayed struct {
 	loaded   uint64              // up to here no message is in the far wheel or being loaded
 	clamped  uint64              // the earliest message that is in the far wheel later than it is due; noTick for none
 	loading  []loadingItem       // left the far wheel, not yet in the near one
-	bytes    int64               // of the messages in the near wheel
+	held     []dueItem           // left the near wheel while the engine is saturated; see sendHeld
+	retry    uint64              // nothing is read before, since the vault could not
+	bytes    int64               // of the messages in the near wheel and of those held
 	reserved int                 // being written to the vault
-	undoing  map[uint64]struct{} // keys of messages that are being cancelled
+	undoing  map[uint64]struct{} // keys of messages that are being cancelled, or tried to send after they were held
 	undone   sync.Cond           // one of them is not any more
 	alarm    uint64              // when the goroutine wakes by itself; 0: it is awake
 	over     bool                // nothing is taken any more
@@ -49,7 +52,7 @@ type delayed struct {
 type farEntry struct {
 	key   uint64
 	tag   uint32 // see tagOf
-	early uint32 // ms that it is due before its time in the wheel
+	early uint32 // ms that it is due before its time in the wheel, at most
 }
 
 // Tags tell which messages a token may concern without reading them.
@@ -255,4 +258,12 @@ func (d *delayed) len() int {
 	return d.lenLocked()
 }
 
-func (d *delayed) lenLocked() int { return d.near.Len() + d.far.Len() + len(d.loading) }
+func (d *delayed) lenLocked() int {
+	n := d.near.Len() + d.far.Len() + len(d.loading)
+	for i := range d.held {
+		if d.held[i].body != "" {
+			n++
+		}
+	}
+	return n
+}

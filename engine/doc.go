@@ -61,8 +61,8 @@
 //	loadahead.go  a second before its time: read from the vault, into the near
 //	              wheel. What is due sooner, and all without a vault, goes
 //	              there at once
-//	fire.go       at its time: sent like Send or Broadcast, then out of the
-//	              vault
+//	fire.go       at its time: sent like Send or Broadcast, or held back while
+//	              the engine is saturated; then out of the vault
 //	missed.go     at the start: the wheels filled from the vault; what was due
 //	              meanwhile goes first, at a bounded rate
 //	waiting.go    taken back, looked up; listing.go pages through all

@@ -50,7 +50,7 @@ func Listen(opts Options, h Handler) (*Engine, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{opts: opts, handler: h, began: time.Now(), seed: maphash.MakeSeed()}
+	e := &Engine{opts: opts, handler: h, began: betweenTicks(Now()), seed: maphash.MakeSeed()}
 	e.log.init()
 	e.clock.Store(1)
 	e.writers.New = func() any { return &writer{eng: e} }

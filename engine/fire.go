@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -22,10 +23,7 @@ func (d *delayed) run() {
 	defer timer.Stop()
 	f := firing{delayed: d}
 	for stopped := false; ; {
-		loaded, ok := d.load()
-		if !ok {
-			return
-		}
+		loaded := d.load()
 		fired, ok := f.fire()
 		if !ok {
 			return
@@ -59,8 +57,10 @@ func (d *delayed) sleep() time.Duration {
 	if next, ok := d.near.Next(); ok {
 		at = max(next, d.missed.hold)
 	}
-	if next, ok := d.farNext(); ok && d.roomLocked() {
-		at = min(at, loadTime(next))
+	if len(d.loading) > 0 {
+		at = min(at, d.retry)
+	} else if next, ok := d.farNext(); ok && d.roomLocked() {
+		at = min(at, max(loadTime(next), d.retry))
 	}
 	if next, ok := d.sent.next(); ok {
 		at = min(at, next)
@@ -75,9 +75,15 @@ func (d *delayed) sleep() time.Duration {
 // firing is the memory of the goroutine that sends.
 type firing struct {
 	*delayed
-	due    []packed
-	keys   []uint64 // of the batch that is being sent
+	due    []dueItem // the batch that is being sent
+	keys   []uint64  // of it, what was sent
 	tokens []string
+}
+
+// dueItem is a message that has left the near wheel.
+type dueItem struct {
+	at   uint64 // when it was due, engine clock
+	body packed // "" once it was sent or taken back
 }
 
 // fire sends a batch of what is due. It reports whether there was any; ok is
@@ -91,69 +97,137 @@ func (f *firing) fire() (fired, ok bool) {
 		return false, true
 	}
 	more := f.near.Advance(min(now, f.sendable()), budget, func(p packed) {
-		f.due = append(f.due, p)
+		f.due = append(f.due, dueItem{f.near.elapsed, p})
 		f.bytes -= int64(len(p))
 		f.where.remove(p.key())
 	})
 	f.mu.Unlock()
 
 	missed := 0
-	for i, p := range f.due {
-		if !f.deliver(p) {
+	for _, it := range f.due {
+		if f.missed.has(it.body) {
+			missed++
+		}
+	}
+	ok = f.sendBatch()
+	if f.vault != nil && len(f.keys) > 0 {
+		f.sent.add(uint64(f.eng.now()), f.keys) // to be taken out of the vault
+	}
+	if !ok {
+		return true, false
+	}
+	fired = more || len(f.due) > 0
+	clear(f.due)
+	return fired, f.missed.pace(f.delayed, missed, len(f.due))
+}
+
+// sendBatch sends the batch. It reports false if the engine's stop ran out of
+// time.
+func (f *firing) sendBatch() bool {
+	for i := range f.due {
+		switch err := f.send(f.due[i].body); {
+		case err == nil:
+		case errors.Is(err, ErrSaturated):
+			return f.sendHeld(f.due[i:])
+		default:
 			if f.vault == nil {
 				f.eng.stats.delayedLost.Add(int64(len(f.due) - i))
 			}
-			f.remember()
-			return true, false
+			return false
 		}
-		f.keys = append(f.keys, p.key())
-		if f.missed.is(p) {
-			missed++
-		}
-		f.due[i] = ""
 	}
-	f.remember()
-	return more || len(f.due) > 0, f.missed.pace(f.delayed, missed, len(f.due))
+	return true
 }
 
-// remember notes what was sent, to be taken out of the vault.
-func (f *firing) remember() {
-	if f.vault != nil && len(f.keys) > 0 {
-		f.sent.add(uint64(f.eng.now()), f.keys)
+// sendHeld sends a batch for which the engine is too saturated: it holds back
+// the first message, and those behind it, until there is room. Meanwhile they
+// wait as before: they are looked up, listed and taken back. Only the end of a
+// stop's time makes it give up.
+func (f *firing) sendHeld(items []dueItem) bool {
+	f.mu.Lock()
+	f.held = items
+	for i := range items {
+		f.where.put(items[i].body.key(), beingHeld)
+		f.bytes += int64(len(items[i].body))
 	}
+	f.mu.Unlock()
+	for i := range items {
+		for !f.trySendHeld(&items[i]) {
+			if !f.pause(retryFull) {
+				return false
+			}
+		}
+	}
+	f.mu.Lock()
+	f.held = nil
+	f.mu.Unlock()
+	return true
 }
 
-// deliver sends a message whose time has come. An engine that is saturated
-// holds it, and those behind it, back; only the end of a stop's time makes it
-// give up.
-func (f *firing) deliver(p packed) bool {
+// trySendHeld sends a message that is held, unless it was taken back. It
+// reports false if that is to be tried again. Who asks for the message meanwhile
+// waits for the outcome.
+func (f *firing) trySendHeld(it *dueItem) (done bool) {
+	f.mu.Lock()
+	if it.body == "" {
+		f.mu.Unlock()
+		return true
+	}
+	p, key := it.body, it.body.key()
+	if _, undoing := f.undoing[key]; undoing {
+		f.mu.Unlock()
+		return false
+	}
+	f.undoing[key] = struct{}{}
+	f.mu.Unlock()
+
+	err := f.send(p)
+
+	f.mu.Lock()
+	delete(f.undoing, key)
+	if err == nil {
+		f.where.remove(key)
+		f.bytes -= int64(len(p))
+		it.body = ""
+	}
+	f.mu.Unlock()
+	f.undone.Broadcast()
+	return err == nil
+}
+
+// heldItem is the message that is held under key. The caller holds mu.
+func (d *delayed) heldItem(key uint64) *dueItem {
+	i := slices.IndexFunc(d.held, func(it dueItem) bool { return it.body != "" && it.body.key() == key })
+	return &d.held[i]
+}
+
+// send sends a message whose time has come. It returns ErrSaturated if that can
+// be tried again, ErrStopping if not.
+func (f *firing) send(p packed) (err error) {
+	select {
+	case <-f.abort:
+		return ErrStopping
+	default:
+	}
 	var start int
 	f.tokens, start = p.tokens(f.tokens[:0])
 	frame := Frame{wire: p.wire(start, time.Now())}
-	for {
-		select {
-		case <-f.abort:
-			return false
-		default:
-		}
-		var err error
-		if len(f.tokens) == 0 {
-			_, err = f.eng.broadcast(frame)
-		} else {
-			_, err = f.eng.send(frame, f.tokens...)
-		}
-		if errors.Is(err, errNeverFits) {
-			f.eng.stats.delayedLost.Add(1)
-			f.eng.opts.Logger.Warn("a delayed message is lost", "error", err)
-			return true
-		}
-		if !errors.Is(err, ErrSaturated) {
-			return err == nil
-		}
-		if !f.pause(retryFull) {
-			return false
-		}
+	if len(f.tokens) == 0 {
+		_, err = f.eng.broadcast(frame)
+	} else {
+		_, err = f.eng.send(frame, f.tokens...)
 	}
+	if errors.Is(err, errNeverFits) {
+		f.eng.stats.delayedLost.Add(1)
+		f.eng.opts.Logger.Warn("a delayed message is lost", "error", err)
+		err = nil
+	} else if err == nil && f.missed.has(p) {
+		f.eng.stats.missedSent.Add(1)
+	}
+	if err == nil {
+		f.keys = append(f.keys, p.key())
+	}
+	return err
 }
 
 // pause waits; it reports false if the engine's stop runs out of time.

@@ -26,7 +26,10 @@ const nearBit = 1 << 31 // above every index of a wheel
 
 // beingLoaded is the handle of a message between the wheels: it has left the
 // far one and its body is on its way from the disk.
-var beingLoaded = handle{gen: 0}
+var beingLoaded = handle{index: 0, gen: 0}
+
+// beingHeld is the handle of a message that is due and held back.
+var beingHeld = handle{index: 1, gen: 0}
 
 func farHandle(h timerHandle) handle  { return handle(h) }
 func nearHandle(h timerHandle) handle { return handle{h.index | nearBit, h.gen} }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -56,7 +57,8 @@ func (e *Engine) ListWaiting(token string, after Place, limit int) (page []Delay
 }
 
 // collect offers every message that waits to c. A message that moves from the
-// far wheel to the near one meanwhile is offered once or twice.
+// far wheel to the near one meanwhile is offered once or twice. The order is
+// that of the wheels: on the engine's clock, which does not jump.
 func (d *delayed) collect(c *candidates) []Place {
 	d.listing.Lock() // one at a time: it costs
 	defer d.listing.Unlock()
@@ -68,16 +70,31 @@ func (d *delayed) collect(c *candidates) []Place {
 	})
 	d.scan(func(uint32) uint32 {
 		for _, it := range d.loading {
-			c.offer(Place{epoch + int64(it.due), it.key}, it.tag)
+			c.offer(Place{epoch + it.stated, it.key}, it.tag)
 		}
 		return 0
 	})
 	var tokens []string
+	near := func(due uint64, p packed) {
+		place := Place{epoch + int64(due), p.key()}
+		if d.missed.has(p) {
+			place.Due = max(p.due(), epoch-math.MaxUint32) // as in the far wheel
+		}
+		tokens, _ = p.tokens(tokens[:0])
+		c.offer(place, d.eng.tagOf(tokens))
+	}
 	d.scan(func(cursor uint32) uint32 {
 		return d.near.Scan(cursor, scanSlice, func(due uint64, _ timerHandle, p packed) {
-			tokens, _ = p.tokens(tokens[:0])
-			c.offer(Place{epoch + int64(due), p.key()}, d.eng.tagOf(tokens))
+			near(due, p)
 		})
+	})
+	d.scan(func(uint32) uint32 {
+		for _, it := range d.held {
+			if it.body != "" {
+				near(it.at, it.body)
+			}
+		}
+		return 0
 	})
 	return c.first()
 }

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -27,13 +28,11 @@ type missed struct {
 	rate    int    // a second; 0: none were missed, or all are sent
 }
 
+// has reports whether p was due before the engine was there.
+func (m *missed) has(p packed) bool { return p.key() <= m.lastKey && p.due() <= m.before }
+
 // pacePeriod is how often a part of the missed messages goes out.
 const pacePeriod = 10 * time.Millisecond
-
-// is reports whether p was missed.
-func (m *missed) is(p packed) bool {
-	return m.rate > 0 && p.due() <= m.before && p.key() <= m.lastKey
-}
 
 // batch is how many messages may be sent before pace is asked.
 func (m *missed) batch() int {
@@ -53,7 +52,6 @@ func (m *missed) pace(d *delayed, n, batch int) bool {
 		m.rate = 0 // they come before all others: that was the last of them
 		return true
 	}
-	d.eng.stats.missedSent.Add(int64(n))
 	select {
 	case <-d.stop:
 		return false
@@ -129,8 +127,9 @@ func (d *delayed) restore() error {
 		e.opts.Logger.Warn("delayed messages are dropped: they were due while the relay was not running", "count", len(keys))
 		return nil
 	}
-	for _, l := range lates {
-		d.insertFar(0, l.key, l.tag)
+	for _, l := range lates { // all lie at the wheel's beginning, in this order
+		entry := farEntry{key: l.key, tag: l.tag, early: uint32(min(epoch-l.due, math.MaxUint32))}
+		d.where.put(l.key, farHandle(d.far.Insert(0, entry)))
 	}
 	e.opts.Logger.Info("delayed messages were due while the relay was not running; they go out first", "count", len(lates))
 	m.rate = e.opts.MissedRate

@@ -68,6 +68,74 @@ func TestStopWhileMissedMessagesAreSent(t *testing.T) {
 	}
 }
 
+// Until they are sent, missed messages are listed by the times at which they were
+// due, before all others, and page by page.
+func TestMissedMessagesAreListedInOrder(t *testing.T) {
+	f := &faulty{}
+	d := serveDurable(t, func(o *Options) {
+		f.Vault, o.Vault, o.MissedGrace = o.Vault, f, time.Hour
+	})
+	const count = 2 * loadBatch
+	due := time.Now().Add(time.Hour)
+	var want []uint64
+	for i := range count {
+		want = append(want, d.at(due.Add(-time.Duration(i/2)*time.Second), "x", []string{"a", "b"}[i%2]))
+	}
+	slices.Reverse(want)
+	for i := 0; i < count; i += 2 { // of the same time the older first
+		want[i], want[i+1] = want[i+1], want[i]
+	}
+	ahead := d.at(due.Add(2*time.Hour), "x", "a")
+	d.down()
+	d.shift(-2 * time.Hour)
+	f.broken.Store(true) // they stay where they are
+	d.start()
+	var places []uint64
+	for _, p := range d.delayed.collect(&candidates{limit: 1000, all: true}) {
+		places = append(places, p.Key)
+	}
+	if !slices.Equal(places, append(slices.Clone(want), ahead)) {
+		t.Errorf("on disk: %v, want %v", places, want)
+	}
+	f.broken.Store(false)
+	want = append(want, ahead, d.at(time.Now().Add(time.Minute), "x", "a"))
+	want[count], want[count+1] = want[count+1], want[count]
+	inOrder := func(when string) {
+		t.Helper()
+		for _, limit := range []int{1, 7, 1000} {
+			var got []uint64
+			for at, more := (Place{}), true; more; {
+				page, next, err := d.ListWaiting("", at, limit)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, m := range page {
+					got = append(got, m.Key)
+				}
+				at, more = next, !next.IsZero()
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s, limit %d: %v, want %v", when, limit, got, want)
+			}
+		}
+	}
+	await(t, "all that was missed is in memory", func() bool {
+		d.delayed.mu.Lock()
+		defer d.delayed.mu.Unlock()
+		return d.delayed.near.Len() >= count && len(d.delayed.loading) == 0
+	})
+	inOrder("in memory")
+	page, _, err := d.ListWaiting("b", Place{}, 1)
+	if err != nil || len(page) > 0 && page[0].Key != want[1] {
+		t.Errorf("for b: %+v, %v", page, err)
+	}
+	if err := d.Cancel(want[3]); err != nil {
+		t.Fatal(err)
+	}
+	want = slices.Delete(want, 3, 4)
+	inOrder("after a cancel")
+}
+
 // A clock that was set by an hour while there was no relay: forth, and what
 // waits is due; back, and it waits an hour longer. Nothing is lost.
 func TestClockThatJumpsBetweenTwoRelays(t *testing.T) {
@@ -85,9 +153,7 @@ func TestClockThatJumpsBetweenTwoRelays(t *testing.T) {
 	d.change = func(o *Options) { o.MissedGrace = 300 * time.Millisecond }
 	d.start()
 	wantText(t, d.dial("a"), "kept")
-	if n := d.Stats().MissedSent; n != 1 {
-		t.Errorf("after a jump forth %d were sent as missed", n)
-	}
+	await(t, "it was sent as missed", func() bool { return d.Stats().MissedSent == 1 })
 }
 
 // shift moves the times of all that is stored, as seen from a clock that was

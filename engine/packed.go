@@ -12,8 +12,9 @@ import (
 type Delayed struct {
 	Key     uint64    // names it: from NewKey
 	Created time.Time // when it was accepted; kept to the millisecond
-	Due     time.Time // when it goes out; kept to the millisecond, rounded up
+	Due     time.Time // when it goes out, reckoned from Now; kept to the millisecond, rounded up
 	Tokens  []string  // who gets it, of those who are open then; none: everybody
+	List    bool      // Tokens were given as a list; several always count as one
 
 	Frame Frame
 	// Stamp is the offset in the frame's payload of 13 digits that are
@@ -27,7 +28,7 @@ type Delayed struct {
 //	created, due   8 bytes each   milliseconds since the epoch
 //	key            8 bytes
 //	stamp          4 bytes        the digits' distance from the end, or -1
-//	tokens         4 bytes        how many
+//	tokens         4 bytes        how many; a list of one is oneListed
 //	               4 bytes + n    each: its length, the token
 //	frame          the rest       header and payload
 //
@@ -36,6 +37,9 @@ type Delayed struct {
 type packed string
 
 const packedHead = 8 + 8 + 8 + 4 + 4
+
+// oneListed stands for one token that was given as a list.
+const oneListed = 1<<31 | 1
 
 // stampDigits is the length of a time in milliseconds since the epoch, until
 // the year 2286.
@@ -51,7 +55,11 @@ func appendPacked(dst []byte, m *Delayed) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(ceilMilli(m.Due)))
 	dst = binary.BigEndian.AppendUint64(dst, m.Key)
 	dst = binary.BigEndian.AppendUint32(dst, uint32(stamp))
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(m.Tokens)))
+	count := uint32(len(m.Tokens))
+	if count == 1 && m.List {
+		count = oneListed
+	}
+	dst = binary.BigEndian.AppendUint32(dst, count)
 	for _, token := range m.Tokens {
 		dst = binary.BigEndian.AppendUint32(dst, uint32(len(token)))
 		dst = append(dst, token...)
@@ -84,7 +92,15 @@ func (p packed) created() int64 { return int64(p.uint64(0)) }
 func (p packed) due() int64     { return int64(p.uint64(8)) }
 func (p packed) key() uint64    { return p.uint64(16) }
 func (p packed) stamp() int     { return int(int32(p.uint32(24))) }
-func (p packed) count() int     { return int(p.uint32(28)) }
+func (p packed) isListed() bool { return p.uint32(28) > 1 }
+
+// count is how many tokens it has.
+func (p packed) count() int {
+	if n := p.uint32(28); n != oneListed {
+		return int(n)
+	}
+	return 1
+}
 
 func (p packed) uint64(i int) uint64 { return uint64(p.uint32(i))<<32 | uint64(p.uint32(i+4)) }
 
@@ -122,6 +138,12 @@ func (p packed) tokens(dst []string) (tokens []string, frame int) {
 	return dst, at
 }
 
+// tag is Engine.tagOf of its tokens.
+func (p packed) tag(e *Engine) uint32 {
+	tokens, _ := p.tokens(nil)
+	return e.tagOf(tokens)
+}
+
 // wire returns the frame, which starts at frame, with the time of sending in
 // its place.
 func (p packed) wire(frame int, now time.Time) []byte {
@@ -134,7 +156,7 @@ func (p packed) wire(frame int, now time.Time) []byte {
 
 // message is what a caller may know of a message that waits. It is no part of p.
 func (p packed) message() Delayed {
-	m := Delayed{Key: p.key(), Created: time.UnixMilli(p.created()), Due: time.UnixMilli(p.due()), Stamp: -1}
+	m := Delayed{Key: p.key(), Created: time.UnixMilli(p.created()), Due: time.UnixMilli(p.due()), List: p.isListed(), Stamp: -1}
 	m.Tokens, _ = p.tokens(nil)
 	for i := range m.Tokens {
 		m.Tokens[i] = strings.Clone(m.Tokens[i])

@@ -17,7 +17,9 @@ type Vault interface {
 	Add(keys []uint64, bodies [][]byte, receipt []byte) error
 
 	// Load calls visit for each of keys that is there, in their order. body is
-	// valid during the call; it is nil where err says that it is damaged.
+	// valid during the call; it is nil where err says that it is damaged. If
+	// Load itself returns an error, those that were not visited may be there,
+	// and may be readable later.
 	Load(keys []uint64, visit func(key uint64, body []byte, err error)) error
 
 	// Remove takes messages out that were sent. It does not wait for the disk.
@@ -27,8 +29,8 @@ type Vault interface {
 	Cancel(key uint64) error
 
 	// Cancelled reports whether Cancel took key out, for as long as that is
-	// remembered.
-	Cancelled(key uint64) bool
+	// remembered. An error says that it cannot be told now.
+	Cancelled(key uint64) (bool, error)
 }
 
 // ErrUnstored wraps the error of a Vault that could not make a call safe on

@@ -65,6 +65,16 @@ func (d *durable) down() {
 	}
 }
 
+// cancelled reports whether key is remembered as taken back.
+func (d *durable) cancelled(key uint64) bool {
+	d.t.Helper()
+	was, err := d.Cancelled(key)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return was
+}
+
 // at schedules one message and returns its key.
 func (d *durable) at(due time.Time, text string, tokens ...string) uint64 {
 	d.t.Helper()

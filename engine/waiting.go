@@ -73,13 +73,17 @@ func (d *delayed) take(key uint64) (due uint64, tag uint32, ok bool) {
 	case h == beingLoaded:
 		i := slices.IndexFunc(d.loading, func(it loadingItem) bool { return it.key == key })
 		due, tag = d.loading[i].due, d.loading[i].tag
+	case h == beingHeld:
+		it := d.heldItem(key)
+		due, tag = it.at, it.body.tag(d.eng)
+		d.bytes -= int64(len(it.body))
+		it.body = ""
 	case h.isNear():
 		var body packed
 		due, body, _ = d.near.Get(h.timer())
 		d.near.Cancel(h.timer())
 		d.bytes -= int64(len(body))
-		tokens, _ := body.tokens(nil)
-		tag = d.eng.tagOf(tokens)
+		tag = body.tag(d.eng)
 	default:
 		var entry farEntry
 		due, entry, _ = d.far.Get(h.timer())
@@ -91,12 +95,18 @@ func (d *delayed) take(key uint64) (due uint64, tag uint32, ok bool) {
 }
 
 // Cancelled reports whether key was taken back by Cancel. Not all of them are
-// remembered: see Vault.Cancelled, and recentKeys without a vault.
-func (e *Engine) Cancelled(key uint64) bool {
-	if v := e.delayed.vault; v != nil {
-		return v.Cancelled(key)
+// remembered: see Vault.Cancelled, and recentKeys without a vault. The error
+// wraps ErrUnstored if the vault does not read.
+func (e *Engine) Cancelled(key uint64) (bool, error) {
+	v := e.delayed.vault
+	if v == nil {
+		return e.delayed.recent.has(key), nil
 	}
-	return e.delayed.recent.has(key)
+	was, err := v.Cancelled(key)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", ErrUnstored, err)
+	}
+	return was, nil
 }
 
 // Waiting returns the delayed message with this key, without its frame, or
@@ -134,6 +144,8 @@ func (d *delayed) look(keys []uint64) ([]Delayed, error) {
 		d.awaitOutcome(key)
 		h, ok := d.where.get(key)
 		switch {
+		case ok && h == beingHeld:
+			found[i] = d.heldItem(key).body.message()
 		case ok && h.isNear():
 			_, body, _ := d.near.Get(h.timer())
 			found[i] = body.message()

@@ -27,8 +27,8 @@ func TestCancel(t *testing.T) {
 				t.Errorf("%+v, %v", m, err)
 			}
 			for _, key := range []uint64{near, far} {
-				if err := d.Cancel(key); err != nil || !d.Cancelled(key) {
-					t.Errorf("%v, known %v", err, d.Cancelled(key))
+				if err := d.Cancel(key); err != nil || !d.cancelled(key) {
+					t.Errorf("%v, known %v", err, d.cancelled(key))
 				}
 				if err := d.Cancel(key); !errors.Is(err, ErrNotWaiting) {
 					t.Errorf("again: %v", err)
@@ -48,7 +48,7 @@ func TestCancel(t *testing.T) {
 			_ = c.Close()
 			if withVault {
 				d.restart()
-				if s := d.Stats(); s.Delayed != 0 || !d.Cancelled(gone) || d.Cancelled(gone+1) {
+				if s := d.Stats(); s.Delayed != 0 || !d.cancelled(gone) || d.cancelled(gone+1) {
 					t.Errorf("after a restart %d wait", s.Delayed)
 				}
 			}

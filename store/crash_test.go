@@ -110,7 +110,7 @@ func TestKilled(t *testing.T) {
 				t.Fatalf("round %d: key %d was added, and is lost", round, key)
 			case (what == "cancelled" || what == "removed") && is:
 				t.Fatalf("round %d: key %d was %s, and is back", round, key, what)
-			case what == "cancelled" && !s.Cancelled(key):
+			case what == "cancelled" && !cancelled(t, s, key):
 				t.Fatalf("round %d: that key %d was cancelled is forgotten", round, key)
 			case what == "removing" && is:
 				again++

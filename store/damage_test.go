@@ -221,42 +221,6 @@ func TestDamagedBodies(t *testing.T) {
 	waitFor(t, func() bool { return s.Stats().Pending == 98 })
 }
 
-// TestFileLostWhileOpen cuts the file under the store.
-func TestFileLostWhileOpen(t *testing.T) {
-	for _, left := range []int64{0, 2 * block, 5 * block, 40 * block} {
-		t.Run(fmt.Sprint(left, " bytes left"), func(t *testing.T) {
-			dir := memoryDir(t)
-			s := openIn(t, dir, Options{})
-			keys := fill(t, s, 5000, make([]byte, benchBody))
-			if err := os.Truncate(filepath.Join(dir, fileName), left); err != nil {
-				t.Fatal(err)
-			}
-			failed := 0
-			s.Load(keys, func(_ uint64, body []byte, err error) {
-				if err != nil {
-					failed++
-				}
-			})
-			if failed == 0 {
-				t.Error("everything can be read")
-			}
-			if err := s.Each(func(uint64, []byte) error { return nil }); err == nil {
-				t.Error("Each finds nothing amiss")
-			}
-			for range 2 {
-				if err := s.Add([]uint64{s.LastKey() + 1}, [][]byte{nil}, nil); err == nil {
-					t.Error("something was added")
-				}
-			}
-			s.Remove(keys)
-			s.Cancelled(1)
-			if err := s.Close(); err == nil {
-				t.Error("Close finds nothing amiss")
-			}
-		})
-	}
-}
-
 func TestFilesOfOthers(t *testing.T) {
 	another := func(t *testing.T, fill func(tx *bbolt.Tx) error) []byte {
 		path := filepath.Join(t.TempDir(), "db")

@@ -195,13 +195,16 @@ func (d *database) update(f func(tx *bbolt.Tx) error) error {
 		return fault{"it is not there any more"}
 	}
 	// A fault in f is caught within the transaction, which can then be undone
-	// without reading the file.
+	// without reading the file: others may go on reading it.
+	ended := false
 	err := guarded(func() error {
-		return d.Update(func(tx *bbolt.Tx) error {
+		err := d.Update(func(tx *bbolt.Tx) error {
 			return guarded(func() error { return f(tx) })
 		})
+		ended = true
+		return err
 	})
-	if errors.As(err, &fault{}) {
+	if !ended {
 		d.lost.Store(true)
 	}
 	return err

@@ -31,7 +31,12 @@ var (
 // what the database says by panicking when its pages make no sense.
 type fault struct{ what any }
 
-func (f fault) Error() string { return fmt.Sprintf("reading the file failed: %v", f.what) }
+func (f fault) Error() string {
+	if _, signal := f.what.(interface{ Addr() uintptr }); signal { // see debug.SetPanicOnFault
+		return "reading the file failed: the disk reports an error, or the file has become shorter"
+	}
+	return fmt.Sprintf("reading the file failed: %v", f.what)
+}
 
 // guarded calls f, which uses mapped memory, and turns a panic or a signal in
 // it into an error: the relay goes on without its file.

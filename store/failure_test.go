@@ -83,7 +83,7 @@ func TestFailedCommit(t *testing.T) {
 				}
 			}
 			wantContents(t, s, want) // the removal too has had no effect yet
-			if s.Cancelled(last - 1) {
+			if cancelled(t, s, last-1) {
 				t.Error("what failed is remembered as cancelled")
 			}
 

@@ -122,7 +122,7 @@ func TestEmptiedFileIsCompacted(t *testing.T) {
 		want[k] = string(make([]byte, benchBody))
 	}
 	wantContents(t, s, want)
-	if s.LastKey() != last+1 || string(s.Secret()) != secret || !s.Cancelled(last+1) {
+	if s.LastKey() != last+1 || string(s.Secret()) != secret || !cancelled(t, s, last+1) {
 		t.Error("compaction has lost the state")
 	}
 	mustAdd(t, s, last+2, "comes")

@@ -100,6 +100,16 @@ func mustAdd(tb testing.TB, s *Store, key uint64, body string) {
 	}
 }
 
+// cancelled reports whether the store remembers that key was cancelled.
+func cancelled(tb testing.TB, s *Store, key uint64) bool {
+	tb.Helper()
+	was, err := s.Cancelled(key)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return was
+}
+
 // waitFor waits until a condition holds.
 func waitFor(tb testing.TB, holds func() bool) {
 	tb.Helper()

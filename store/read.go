@@ -62,19 +62,26 @@ func (s *Store) view(f func(tx *bbolt.Tx) error) error {
 }
 
 // Load calls visit with the body of each of keys that is there, in their
-// order. body is valid during the call. A key whose body is damaged or cannot
-// be read is passed with a nil body and the error.
+// order. body is valid during the call; it is nil, with ErrCorrupt, for one that
+// is damaged. Keys that the disk does not give, or whose pages the database does
+// not understand, are left out, and the first reason is returned at the end:
+// they may be there, and may be read another time.
 func (s *Store) Load(keys []uint64, visit func(key uint64, body []byte, err error)) error {
 	p := page{records: make([]record, 0, min(len(keys), readKeys))}
+	var unread error
 	for len(keys) > 0 {
 		n, err := s.loadPage(&p, keys)
-		if err != nil && !errors.As(err, &fault{}) {
-			return err
-		}
-		if err != nil { // by itself, to find the one that the disk has lost
-			if n, err = s.loadPage(&p, keys[:1]); err != nil {
-				n, p.records = 1, append(p.records[:0], record{key: keys[0], err: err})
+		if errors.As(err, &fault{}) { // by itself, to find the one that is lost
+			if n, err = s.loadPage(&p, keys[:1]); errors.As(err, &fault{}) {
+				n, p.records = 1, p.records[:0]
+				if unread == nil {
+					unread = err
+				}
+				err = nil
 			}
+		}
+		if err != nil {
+			return err
 		}
 		for _, r := range p.records {
 			if r.err != nil {
@@ -86,7 +93,7 @@ func (s *Store) Load(keys []uint64, visit func(key uint64, body []byte, err erro
 		}
 		keys = keys[n:]
 	}
-	return nil
+	return unread
 }
 
 // loadPage reads the first n of keys.
@@ -179,12 +186,11 @@ func (s *Store) eachIn(bucket []byte, what string, visit func(key uint64, body [
 }
 
 // Cancelled reports whether Cancel has taken out key, as far back as the store
-// remembers.
-func (s *Store) Cancelled(key uint64) bool {
-	found := false
-	err := s.view(func(tx *bbolt.Tx) error {
+// remembers. An error says that the file cannot be read.
+func (s *Store) Cancelled(key uint64) (found bool, err error) {
+	err = s.view(func(tx *bbolt.Tx) error {
 		found = tx.Bucket(cancelBucket).Get(number(key)) != nil
 		return nil
 	})
-	return err == nil && found
+	return found && err == nil, err
 }
