@@ -5,20 +5,19 @@ package engine
 // since an epoch of the owner's choice.
 //
 // It is the hierarchical wheel of Varghese and Lauck, "Hashed and Hierarchical
-// Timing Wheels" (SOSP 1987, scheme 7), with 64 slots a level and one word a
-// level that says which of them hold anything, as in William Ahern's timeout.c
-// and tokio's time driver. A time is read as eleven digits of six bits, and an
-// entry lies
+// Timing Wheels" (SOSP 1987, scheme 7), with words of bits that say which slots
+// hold anything, as in William Ahern's timeout.c and tokio's time driver. A time
+// is read as eight digits of eight bits, and an entry lies
 //
 //	at the level of the highest digit in which its deadline differs from elapsed,
 //	in the slot that this digit of the deadline names.
 //
-// So a slot of level 0 is a single tick and one of level n is 64^n ticks. All
+// So a slot of level 0 is a single tick and one of level n is 256^n ticks. All
 // that lies at a level is due before anything at the level above, and within a
 // level slots are due from left to right: the next thing to do is the lowest
-// set bit of the lowest level that is not empty, however far away it is. A slot
-// of level 0 is fired. One above is cascaded: its entries go to levels below,
-// each entry at most once a level in its life.
+// set bit, however far away it is. A slot of level 0 is fired. One above is
+// cascaded: its entries go to levels below, each entry at most once a level in
+// its life, from an hour away twice.
 //
 // Order. Entries of equal deadline are always in the same slot, because the
 // slot depends on nothing but deadline and elapsed. They enter it at the tail
@@ -29,14 +28,16 @@ package engine
 // has been cascaded already: Insert raises a deadline to the latest time that
 // was passed to Advance, and that is in the slot or behind it.
 //
-// Memory. A slot is a list of blocks, each with the deadlines and indexes of up
-// to 15 entries: a ref each. What costs time is the cache misses of entries that
-// were not touched for long, so they are touched seldom. A cascade reads the
-// blocks alone, one after the other; only on its way into level 0 it looks at
-// the entry, which is to be fired soon, and tells it its place in the block. An
-// entry with a 16-byte value takes 32 + 13 bytes.
+// Memory. What costs time is the cache misses of entries that were not touched
+// for long, so they are touched seldom, and several at a time. Above level 0 a
+// slot is a list of blocks, each with the deadlines and indexes of up to 15
+// entries: a ref each. A cascade reads the blocks alone, one after the other. On
+// its way into level 0 it comes to the entries, which are to be fired soon; those
+// of the next block are on their way from memory while one block is worked off.
+// In level 0 a slot is a list of the entries themselves, which the caches hold by
+// then. An entry with a 16-byte value takes 32 + 13 bytes.
 //
-// Cancelling. An entry in level 0 is taken out of its block. One above does not
+// Cancelling. An entry in level 0 is taken out of its list. One above does not
 // know where its ref is, and to find it would be another miss: its value goes,
 // and its index stays taken until a cascade into level 0 or the sweep comes by
 // the ref. Once such refs are more than half of what waits, each entry that
@@ -46,12 +47,13 @@ package engine
 import "math/bits"
 
 const (
-	wheelDigit  = 6                                  // bits of time that a level decides on
-	wheelSlots  = 1 << wheelDigit                    // slots a level: one word of occupancy
+	wheelDigit  = 8                                  // bits of time that a level decides on
+	wheelSlots  = 1 << wheelDigit                    // slots a level
 	wheelLevels = (64 + wheelDigit - 1) / wheelDigit // enough for every uint64
 	wheelDebris = 1024                               // so many refs of cancelled entries are not worth a sweep
+	wordBits    = 64                                 // slots a word of occupancy
 	noSlot      = slotID(wheelLevels << wheelDigit)  // one past the last slot
-	noIndex     = ^uint32(0)                         // no block, no chunk
+	noIndex     = ^uint32(0)                         // no entry, no block, no chunk
 )
 
 // timerWheel holds values of type T until their deadline. It is not safe for
@@ -63,7 +65,8 @@ type timerWheel[T any] struct {
 	opened  slotID // slot whose cascade was interrupted, not empty; else noSlot
 	gen     uint32 // generation of the newest entry
 
-	occupied  [wheelLevels]uint64 // bit s of word l: slot s of level l is not empty
+	words     uint32                    // bit w: word w of occupied is not zero
+	occupied  [noSlot / wordBits]uint64 // bit s%wordBits of word s/wordBits: slot s is not empty
 	slots     [noSlot]timerSlot
 	entries   timerSlab[timerEntry[T]]
 	blocks    timerSlab[timerBlock]
@@ -80,10 +83,10 @@ type timerHandle struct {
 
 // timerEntry is a value that waits. All of it is zero once it has left.
 type timerEntry[T any] struct {
-	deadline uint64
-	gen      uint32
-	place    uint32 // in level 0: block<<placeBits | 1 + position in its refs; above: 0
-	value    T
+	when  uint64 // the deadline; in level 0, where the slot tells it, see timerwheel_near.go
+	gen   uint32
+	place uint32 // in level 0: 1 + slot; above: 0
+	value T
 }
 
 // newTimerWheel returns an empty wheel that stands at now.
@@ -106,10 +109,15 @@ func (w *timerWheel[T]) Insert(deadline uint64, v T) timerHandle {
 	if w.gen++; w.gen == 0 {
 		w.gen = 1
 	}
-	e.deadline = max(deadline, w.now)
 	e.gen = w.gen
 	e.value = v
-	w.push(slotFor(e.deadline, w.elapsed), e.deadline, i)
+	deadline = max(deadline, w.now)
+	if s := slotFor(deadline, w.elapsed); s < wheelSlots {
+		w.link(s, i, e)
+	} else {
+		e.when = deadline
+		w.push(s, deadline, i)
+	}
 	return timerHandle{index: i, gen: w.gen}
 }
 
@@ -120,7 +128,7 @@ func (w *timerWheel[T]) Get(h timerHandle) (deadline uint64, v T, ok bool) {
 	if e == nil || e.gen != h.gen || h.gen == 0 {
 		return 0, v, false
 	}
-	return e.deadline, e.value, true
+	return w.deadline(e), e.value, true
 }
 
 // Cancel removes the entry of h and returns its value. It reports false, and
@@ -150,7 +158,7 @@ func (w *timerWheel[T]) Scan(cursor uint32, budget int, visit func(deadline uint
 			continue
 		}
 		if e.gen != 0 {
-			visit(e.deadline, timerHandle{index: cursor, gen: e.gen}, e.value)
+			visit(w.deadline(e), timerHandle{index: cursor, gen: e.gen}, e.value)
 		}
 		cursor++
 	}
@@ -205,8 +213,7 @@ func (w *timerWheel[T]) Advance(now uint64, budget int, fire func(T)) (more bool
 // expire fires up to budget entries of a slot of level 0 and returns how many.
 func (w *timerWheel[T]) expire(s slotID, budget int, fire func(T)) (fired int) {
 	for fired < budget && w.isOccupied(s) {
-		b := w.blocks.at(w.slots[s].head)
-		i := b.refs[bits.TrailingZeros16(b.live)]
+		i := w.slots[s].head
 		fired++
 		fire(w.take(i, w.entries.at(i)))
 	}
@@ -218,40 +225,33 @@ func (w *timerWheel[T]) expire(s slotID, budget int, fire func(T)) (fired int) {
 func (w *timerWheel[T]) cascade(s slotID, budget int) (moved int) {
 	w.opened = s
 	start := s.start(w.elapsed)
-	head := w.slots[s].head
-	b := w.blocks.at(head)
-	live := b.live
-	for {
-		// The entries that go to level 0, and the next block, are read before
-		// any of this block is placed: these loads do not depend on each other,
-		// so their cache misses overlap. They are most of what a cascade costs.
-		gone := w.gone(b, start+wheelSlots-1)
-		next, nextLive := b.next, uint16(0)
-		if next != noIndex {
-			nextLive = w.blocks.at(next).live
-		}
-
+	if s.level() == 1 {
+		w.fetchEntries(w.blocks.at(w.slots[s].head))
+	}
+	for moved < budget && w.isOccupied(s) {
+		head := w.slots[s].head
+		b := w.blocks.at(head)
+		w.fetchBehind(b)
+		live := b.live
 		for p, i := range &b.refs {
 			if live>>p&1 == 0 || moved == budget {
 				continue
 			}
-			if gone>>p&1 != 0 {
-				w.bury(i)
+			if to := slotFor(b.deadlines[p], start); to >= wheelSlots {
+				w.push(to, b.deadlines[p], i)
+			} else if e := w.entries.at(i); e.gen != 0 {
+				w.link(to, i, e)
 			} else {
-				w.push(slotFor(b.deadlines[p], start), b.deadlines[p], i)
+				w.bury(i)
 			}
 			live &^= 1 << p
 			moved++
 		}
-		if b.live = live; live != 0 {
-			return moved
+		if b.live = live; live == 0 {
+			w.drop(head, b)
 		}
-		w.drop(head, b)
-		if next == noIndex || moved == budget {
-			return moved
-		}
-		head, b, live = next, w.blocks.at(next), nextLive
 	}
+	return moved
 }
 
 // first returns the slot to work on next, noSlot if the wheel is empty.
@@ -259,25 +259,24 @@ func (w *timerWheel[T]) first() slotID {
 	if w.opened != noSlot {
 		return w.opened
 	}
-	for level, occupied := range &w.occupied {
-		if occupied != 0 {
-			return slotID(level<<wheelDigit | bits.TrailingZeros64(occupied))
-		}
+	if w.words == 0 {
+		return noSlot
 	}
-	return noSlot
+	word := bits.TrailingZeros32(w.words) % len(w.occupied)
+	return slotID(word*wordBits + bits.TrailingZeros64(w.occupied[word]))
 }
 
 // take removes an entry and returns its value. Nothing of it stays behind for
 // the garbage collector to follow.
 func (w *timerWheel[T]) take(i uint32, e *timerEntry[T]) T {
-	v, place := e.value, e.place
-	*e = timerEntry[T]{}
-	if place == 0 {
+	if e.place == 0 {
 		w.cancelled++
 	} else {
+		w.unlink(e)
 		w.entries.release(i)
-		w.pull(place)
 	}
+	v := e.value
+	*e = timerEntry[T]{}
 	if n := w.Len(); n == 0 {
 		w.clear()
 	} else if w.cancelled > n/2+wheelDebris {

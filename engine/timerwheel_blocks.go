@@ -1,16 +1,17 @@
 package engine
 
-import "math/bits"
-
-const (
-	blockRefs = 15 // fills a timerBlock up to three cache lines
-	placeBits = 4  // of timerEntry.place that count within a block
+import (
+	"math/bits"
+	"unsafe"
 )
+
+const blockRefs = 15 // fills a timerBlock up to three cache lines
 
 // slotID is level<<wheelDigit | slot.
 type slotID uint16
 
-// timerSlot is a list of blocks. Its fields mean nothing while it is empty.
+// timerSlot is a list: of entries in level 0, of blocks above. Its fields mean
+// nothing while it is empty.
 type timerSlot struct {
 	head, tail uint32
 }
@@ -21,12 +22,11 @@ type timerBlock struct {
 	next, prev uint32 // blocks of the same slot, noIndex at the ends
 	slot       slotID
 	live       uint16            // bit i: refs[i] counts; 0: the block is free
-	refs       [blockRefs]uint32 // indexes of entries; above level 0 they may be cancelled
-	deadlines  [blockRefs]uint64 // of refs; not set in level 0
+	refs       [blockRefs]uint32 // indexes of entries, which may be cancelled
+	deadlines  [blockRefs]uint64 // of refs
 }
 
-// push puts a ref to entry i at the tail of s. In level 0 it tells the entry its
-// place.
+// push puts a ref to entry i at the tail of s, above level 0.
 func (w *timerWheel[T]) push(s slotID, deadline uint64, i uint32) {
 	var b *timerBlock
 	p := blockRefs
@@ -39,22 +39,8 @@ func (w *timerWheel[T]) push(s slotID, deadline uint64, i uint32) {
 		p = 0
 	}
 	b.refs[p] = i
+	b.deadlines[p] = deadline
 	b.live |= 1 << p
-	if s < wheelSlots {
-		w.entries.at(i).place = w.slots[s].tail<<placeBits | uint32(p+1)
-	} else {
-		b.deadlines[p] = deadline
-	}
-}
-
-// pull takes the ref at a place in level 0 out of its block.
-func (w *timerWheel[T]) pull(place uint32) {
-	i := place >> placeBits
-	b := w.blocks.at(i)
-	b.live &^= 1 << (place%(1<<placeBits) - 1)
-	if b.live == 0 {
-		w.drop(i, b)
-	}
 }
 
 // grow adds a block at the tail of s. The caller fills it.
@@ -63,7 +49,7 @@ func (w *timerWheel[T]) grow(s slotID) *timerBlock {
 	b.next, b.prev, b.slot, b.live = noIndex, noIndex, s, 0
 	slot := &w.slots[s]
 	if !w.isOccupied(s) {
-		w.occupied[s>>wheelDigit] |= s.bit()
+		w.occupy(s)
 		slot.head = i
 	} else {
 		b.prev = slot.tail
@@ -80,7 +66,7 @@ func (w *timerWheel[T]) drop(i uint32, b *timerBlock) {
 	slot := &w.slots[s]
 	switch {
 	case b.prev == noIndex && b.next == noIndex:
-		w.occupied[s>>wheelDigit] &^= s.bit()
+		w.vacate(s)
 		if s == w.opened {
 			w.elapsed = s.start(w.elapsed)
 			w.opened = noSlot
@@ -98,27 +84,54 @@ func (w *timerWheel[T]) drop(i uint32, b *timerBlock) {
 	w.blocks.release(i)
 }
 
-// gone returns which live refs of a block with deadlines up to last are of
-// cancelled entries. The bits of live are tested one by one: finding the next
-// set bit compiles to BSF on amd64, which waits for the old value of its
-// destination, and so would chain the loads of the entries.
-func (w *timerWheel[T]) gone(b *timerBlock, last uint64) (gone uint16) {
-	for p, i := range &b.refs {
-		if b.live>>p&1 != 0 && b.deadlines[p] <= last && w.entries.at(i).gen == 0 {
-			gone |= 1 << p
-		}
-	}
-	return gone
-}
-
 // bury makes the index of a cancelled entry free, whose ref goes.
 func (w *timerWheel[T]) bury(i uint32) {
 	w.entries.release(i)
 	w.cancelled--
 }
 
+// fetchBehind begins to fetch from memory what a cascade needs after block b:
+// the entries of the next block, if they go to level 0, and the block behind it.
+func (w *timerWheel[T]) fetchBehind(b *timerBlock) {
+	if b.next == noIndex {
+		return
+	}
+	next := w.blocks.at(b.next)
+	if next.slot.level() == 1 {
+		w.fetchEntries(next)
+	}
+	if next.next != noIndex {
+		b = w.blocks.at(next.next)
+		prefetch(unsafe.Pointer(b))
+		prefetch(unsafe.Pointer(&b.deadlines[0]))
+		prefetch(unsafe.Pointer(&b.deadlines[blockRefs-1]))
+	}
+}
+
+// fetchEntries begins to fetch the entries of a block from memory.
+func (w *timerWheel[T]) fetchEntries(b *timerBlock) {
+	for p, i := range &b.refs {
+		if b.live>>p&1 != 0 {
+			prefetch(unsafe.Pointer(w.entries.at(i)))
+		}
+	}
+}
+
 // isOccupied reports whether s is not empty.
-func (w *timerWheel[T]) isOccupied(s slotID) bool { return w.occupied[s>>wheelDigit]&s.bit() != 0 }
+func (w *timerWheel[T]) isOccupied(s slotID) bool { return w.occupied[s/wordBits]&s.bit() != 0 }
+
+// occupy notes that s is not empty.
+func (w *timerWheel[T]) occupy(s slotID) {
+	w.occupied[s/wordBits] |= s.bit()
+	w.words |= 1 << (s / wordBits)
+}
+
+// vacate notes that s is empty.
+func (w *timerWheel[T]) vacate(s slotID) {
+	if w.occupied[s/wordBits] &^= s.bit(); w.occupied[s/wordBits] == 0 {
+		w.words &^= 1 << (s / wordBits)
+	}
+}
 
 // slotFor returns the slot of a deadline, not before elapsed, as seen at elapsed.
 func slotFor(deadline, elapsed uint64) slotID {
@@ -126,11 +139,14 @@ func slotFor(deadline, elapsed uint64) slotID {
 	return slotID(level<<wheelDigit) | slotID(deadline>>(level*wheelDigit)%wheelSlots)
 }
 
-// bit is the slot's bit in its level's word of occupancy.
-func (s slotID) bit() uint64 { return 1 << (s % wheelSlots) }
+// level is the slot's level.
+func (s slotID) level() uint { return uint(s >> wheelDigit) }
 
 // start is the first tick of the slot, as seen at elapsed.
 func (s slotID) start(elapsed uint64) uint64 {
-	shift := uint(s>>wheelDigit) * wheelDigit
+	shift := s.level() * wheelDigit
 	return elapsed>>shift>>wheelDigit<<wheelDigit<<shift | uint64(s%wheelSlots)<<shift
 }
+
+// bit is the slot's bit in its word of occupancy.
+func (s slotID) bit() uint64 { return 1 << (s % wordBits) }

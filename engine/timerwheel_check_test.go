@@ -11,7 +11,7 @@ func checkTimerWheel[T comparable](w *timerWheel[T]) error {
 		return fmt.Errorf("elapsed %d is past now %d", w.elapsed, w.now)
 	}
 	if o := w.opened; o != noSlot {
-		if o < wheelSlots || w.occupied[o>>wheelDigit]&o.bit() == 0 {
+		if o < wheelSlots || !w.isOccupied(o) {
 			return fmt.Errorf("opened slot %d is of level 0 or empty", o)
 		}
 		if at := o.start(w.elapsed); at <= w.elapsed || at > w.now {
@@ -21,9 +21,14 @@ func checkTimerWheel[T comparable](w *timerWheel[T]) error {
 	if w.Len() == 0 && w.blocks.used > 0 || w.cancelled < 0 {
 		return fmt.Errorf("%d wait, %d are cancelled, and there are %d blocks", w.Len(), w.cancelled, w.blocks.used)
 	}
+	for word, occupied := range w.occupied {
+		if (occupied != 0) != (w.words>>word&1 == 1) {
+			return fmt.Errorf("word %d of occupied is %x, summary %b", word, occupied, w.words)
+		}
+	}
 	entries, blocks, cancelled := map[uint32]bool{}, 0, 0
 	for s := range noSlot {
-		if w.occupied[s>>wheelDigit]&s.bit() == 0 {
+		if !w.isOccupied(s) {
 			continue
 		}
 		seen := w.elapsed // the time at which the slot's entries were placed
@@ -31,55 +36,67 @@ func checkTimerWheel[T comparable](w *timerWheel[T]) error {
 			seen = w.opened.start(w.elapsed)
 		}
 		last := map[uint64]uint32{} // newest generation by deadline
+		checkEntry := func(ref uint32, deadline uint64, place uint32) error {
+			e := w.entries.lookup(ref)
+			if e == nil || slabIsFree(&w.entries, ref) || entries[ref] {
+				return fmt.Errorf("slot %d holds entry %d, which is free or in a slot already", s, ref)
+			}
+			entries[ref] = true
+			if deadline < seen || slotFor(deadline, seen) != s {
+				return fmt.Errorf("entry %d with deadline %d is in slot %d, seen at %d", ref, deadline, s, seen)
+			}
+			if e.place != place {
+				return fmt.Errorf("entry %d of slot %d has place %d", ref, s, e.place)
+			}
+			if e.gen == 0 {
+				if cancelled++; s < wheelSlots {
+					return fmt.Errorf("slot %d of level 0 holds cancelled entry %d", s, ref)
+				}
+				return nil
+			}
+			if at := w.deadline(e); at != deadline {
+				return fmt.Errorf("entry %d has deadline %d, its slot or ref %d", ref, at, deadline)
+			}
+			if e.gen <= last[deadline] {
+				return fmt.Errorf("slot %d: generation %d behind %d for deadline %d", s, e.gen, last[deadline], deadline)
+			}
+			last[deadline] = e.gen
+			return nil
+		}
 		prev := noIndex
-		for i := w.slots[s].head; ; i = w.blocks.at(i).next {
-			b := w.blocks.lookup(i)
-			if b == nil || slabIsFree(&w.blocks, i) {
-				return fmt.Errorf("slot %d holds free block %d", s, i)
-			}
-			blocks++
-			if b.slot != s || b.prev != prev || b.live == 0 || b.live >= 1<<blockRefs {
-				return fmt.Errorf("slot %d, block %d after %d: slot %d, prev %d, live %b", s, i, prev, b.slot, b.prev, b.live)
-			}
-			for p, ref := range b.refs {
-				if b.live>>p&1 == 0 {
-					continue
+		for i := w.slots[s].head; i != noIndex; {
+			var next uint32
+			if s < wheelSlots {
+				if err := checkEntry(i, s.start(seen), uint32(s)+1); err != nil {
+					return err
 				}
-				e := w.entries.lookup(ref)
-				if e == nil || slabIsFree(&w.entries, ref) || entries[ref] {
-					return fmt.Errorf("slot %d holds entry %d, which is free or in a slot already", s, ref)
+				e := w.entries.at(i)
+				if next = e.behind(); e.before() != prev {
+					return fmt.Errorf("slot %d, entry %d after %d: prev %d", s, i, prev, e.before())
 				}
-				entries[ref] = true
-				deadline, place := e.deadline, i<<placeBits|uint32(p+1)
-				if s >= wheelSlots {
-					deadline, place = b.deadlines[p], 0
+			} else {
+				b := w.blocks.lookup(i)
+				if b == nil || slabIsFree(&w.blocks, i) {
+					return fmt.Errorf("slot %d holds free block %d", s, i)
 				}
-				if deadline < seen || slotFor(deadline, seen) != s {
-					return fmt.Errorf("entry %d with deadline %d is in slot %d, seen at %d", ref, deadline, s, seen)
+				blocks++
+				if b.slot != s || b.prev != prev || b.live == 0 || b.live >= 1<<blockRefs {
+					return fmt.Errorf("slot %d, block %d after %d: slot %d, prev %d, live %b", s, i, prev, b.slot, b.prev, b.live)
 				}
-				if e.place != place {
-					return fmt.Errorf("entry %d at block %d, position %d of slot %d has place %x", ref, i, p, s, e.place)
-				}
-				if e.gen == 0 {
-					if cancelled++; s < wheelSlots {
-						return fmt.Errorf("slot %d of level 0 holds cancelled entry %d", s, ref)
+				for p, ref := range b.refs {
+					if b.live>>p&1 == 0 {
+						continue
 					}
-					continue
+					if err := checkEntry(ref, b.deadlines[p], 0); err != nil {
+						return err
+					}
 				}
-				if e.deadline != deadline {
-					return fmt.Errorf("entry %d has deadline %d, its ref %d", ref, e.deadline, deadline)
-				}
-				if e.gen <= last[e.deadline] {
-					return fmt.Errorf("slot %d: generation %d behind %d for deadline %d", s, e.gen, last[e.deadline], e.deadline)
-				}
-				last[e.deadline] = e.gen
+				next = b.next
 			}
-			if prev = i; b.next == noIndex {
-				break
-			}
+			prev, i = i, next
 		}
 		if w.slots[s].tail != prev {
-			return fmt.Errorf("slot %d ends with block %d, tail is %d", s, prev, w.slots[s].tail)
+			return fmt.Errorf("slot %d ends with %d, tail is %d", s, prev, w.slots[s].tail)
 		}
 	}
 	if len(entries) != w.entries.used || cancelled != w.cancelled || blocks != w.blocks.used {

@@ -30,7 +30,7 @@ func FuzzTimerWheel(f *testing.F) {
 			case 4:
 				m.advanceFully(addTicks(m.now, arg), budget+1)
 			case 5:
-				m.advance(addTicks(m.now, arg), budget, func() { m.insert(addTicks(m.now, arg%65)) })
+				m.advance(addTicks(m.now, arg), budget, func() { m.insert(addTicks(m.now, arg%(wheelSlots+1))) })
 			case 6:
 				if n := len(m.waiting); n > 0 {
 					m.cancel(int(binary.LittleEndian.Uint16(ops[1:])) % n)

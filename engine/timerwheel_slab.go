@@ -16,8 +16,12 @@ const (
 // a chunk without a used element can be given back to the garbage collector.
 // Some of these are kept, in proportion to what is in use, or a wheel whose
 // load swings would allocate again and again. An index stays below 2^28.
+//
+// Chunks are slices of equal length. For a pointer to an array the compiler
+// tests for nil with a load from the beginning of the chunk, whatever the index,
+// and that is a cache miss more for each element.
 type timerSlab[E any] struct {
-	mem    []*[slabChunk]E     // by chunk; nil: given back
+	mem    [][]E               // by chunk; nil: given back
 	free   [][slabWords]uint64 // by chunk; bit i of word w: element w*64+i is free
 	chunks []slabInfo          // by chunk
 	used   int                 // elements in use
@@ -121,7 +125,7 @@ func (s *timerSlab[E]) addChunk() uint32 {
 			s.free[c][w] = math.MaxUint64
 		}
 	}
-	s.mem[c] = new([slabChunk]E)
+	s.mem[c] = make([]E, slabChunk)
 	return c
 }
 

@@ -1,14 +1,11 @@
 package engine
 
-import (
-	"math"
-	"math/bits"
-)
+import "math/bits"
 
-// sweep tidies the next block in the order of memory, if there is one in use and
-// above level 0, and joins it with the block before it if they fit into one. So
-// two that follow each other hold more refs than a block can, or were looked at
-// before the last of these were cancelled.
+// sweep tidies the next block in the order of memory, if it is in use, and joins
+// it with the block before it if they fit into one. So two that follow each other
+// hold more refs than a block can, or were looked at before the last of these
+// were cancelled.
 func (w *timerWheel[T]) sweep() {
 	i := w.broom
 	w.broom++
@@ -19,7 +16,7 @@ func (w *timerWheel[T]) sweep() {
 	if w.broom >= uint32(len(w.blocks.mem)*slabChunk) {
 		w.broom = 0
 	}
-	if b == nil || b.live == 0 || b.slot < wheelSlots {
+	if b == nil || b.live == 0 {
 		return
 	}
 	if w.tidy(i, b) && b.prev != noIndex {
@@ -35,16 +32,15 @@ func (w *timerWheel[T]) clear() {
 	}
 }
 
-// tidy removes the refs of cancelled entries from a block above level 0 and
-// moves the others to its front. It reports whether there are any; if not the
-// block is dropped.
+// tidy removes the refs of cancelled entries from a block and moves the others
+// to its front. It reports whether there are any; if not the block is dropped.
 func (w *timerWheel[T]) tidy(i uint32, b *timerBlock) bool {
-	gone := w.gone(b, math.MaxUint64)
+	w.fetchEntries(b)
 	n := 0
 	for p, ref := range &b.refs {
 		switch {
 		case b.live>>p&1 == 0:
-		case gone>>p&1 != 0:
+		case w.entries.at(ref).gen == 0:
 			w.bury(ref)
 		default:
 			b.deadlines[n], b.refs[n] = b.deadlines[p], ref

@@ -108,7 +108,7 @@ func TestTimerWheelSweepJoinsBlocks(t *testing.T) {
 // A block whose front has been cascaded has no room there: what is joined with
 // it comes behind what it still holds.
 func TestTimerWheelSweepKeepsOrderInAnInterruptedCascade(t *testing.T) {
-	const deadline = 130
+	const deadline = 2*wheelSlots + 2
 	w := newTimerWheel[int](0)
 	var want []int
 	for v := range blockRefs + 5 {

@@ -170,7 +170,7 @@ func (m *wheelModel) check() {
 func randomWheelDelay(rng *rand.Rand) uint64 {
 	d := rng.Uint64N(1<<rng.UintN(44)) + 1
 	if rng.UintN(3) == 0 {
-		d = 1<<(wheelDigit*rng.UintN(8)) + rng.Uint64N(3) - 1
+		d = 1<<(wheelDigit*rng.UintN(6)) + rng.Uint64N(3) - 1
 	}
 	return min(d, 5*wheelCentury)
 }
@@ -249,7 +249,7 @@ func TestTimerWheelBoundaries(t *testing.T) {
 	var marks []uint64
 	for level := range wheelLevels {
 		p := uint64(1) << (level * wheelDigit)
-		marks = append(marks, p-1, p, p+1, 63*p-1, 63*p, 64*p-1)
+		marks = append(marks, p-1, p, p+1, (wheelSlots-1)*p-1, (wheelSlots-1)*p, wheelSlots*p-1)
 	}
 	marks = append(marks, math.MaxUint64)
 	for _, epoch := range marks {

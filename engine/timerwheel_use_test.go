@@ -36,7 +36,7 @@ func TestTimerWheelFiresPastDeadlinesNext(t *testing.T) {
 func TestTimerWheelKeepsOrderInAnInterruptedCascade(t *testing.T) {
 	for budget := range 12 {
 		w := newTimerWheel[int](0)
-		const deadline = 5*64*64 + 7*64 + 9
+		const deadline = 5*wheelSlots*wheelSlots + 7*wheelSlots + 9
 		for v := range 10 {
 			w.Insert(deadline, v)
 		}
@@ -51,17 +51,74 @@ func TestTimerWheelKeepsOrderInAnInterruptedCascade(t *testing.T) {
 
 func TestTimerWheelCancelEmptiesAnOpenedSlot(t *testing.T) {
 	w := newTimerWheel[int](0)
-	w.Insert(130, 1)
-	h := w.Insert(131, 2)
-	if !w.Advance(129, 1, nil) {
+	const deadline = 2 * wheelSlots
+	w.Insert(deadline+2, 1)
+	h := w.Insert(deadline+3, 2)
+	if !w.Advance(deadline+1, 1, nil) {
 		t.Fatal("one move did not leave the other entry to be moved")
 	}
 	w.Cancel(h)
 	if err := checkTimerWheel(w); err != nil {
 		t.Fatal(err)
 	}
-	w.Insert(131, 3)
-	wantWheelFired(t, drainWheel(w, 131), 1, 3)
+	w.Insert(deadline+3, 3)
+	wantWheelFired(t, drainWheel(w, deadline+3), 1, 3)
+}
+
+// TestTimerWheelCancelsInOneTick takes entries out of the list of a near tick,
+// from its ends and its middle.
+func TestTimerWheelCancelsInOneTick(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		cancel []int
+		want   []int
+	}{
+		{"the first", []int{0}, []int{1, 2, 3, 9}},
+		{"the first two", []int{0, 1}, []int{2, 3, 9}},
+		{"one amid", []int{1}, []int{0, 2, 3, 9}},
+		{"all amid, backwards", []int{2, 1}, []int{0, 3, 9}},
+		{"the last", []int{3}, []int{0, 1, 2, 9}},
+		{"all but one", []int{3, 0, 2}, []int{1, 9}},
+		{"all", []int{2, 0, 3, 1}, []int{9}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newTimerWheel[int](0)
+			var handles []timerHandle
+			for v := range 4 {
+				handles = append(handles, w.Insert(5, v))
+			}
+			for _, v := range tt.cancel {
+				if got, ok := w.Cancel(handles[v]); got != v || !ok {
+					t.Fatalf("Cancel of %d = %d, %v", v, got, ok)
+				}
+				if err := checkTimerWheel(w); err != nil {
+					t.Fatal(err)
+				}
+			}
+			w.Insert(5, 9)
+			wantWheelFired(t, drainWheel(w, 5), tt.want...)
+		})
+	}
+}
+
+// What an interrupted cascade has brought near keeps its deadline, although the
+// wheel does not stand there yet.
+func TestTimerWheelGetInAnInterruptedCascade(t *testing.T) {
+	const deadline = 5*wheelSlots + 7
+	w := newTimerWheel[int](3)
+	near, far := w.Insert(deadline, 1), w.Insert(deadline+1, 2)
+	if !w.Advance(deadline-1, 1, nil) {
+		t.Fatal("one move did not leave the other entry to be moved")
+	}
+	for range 2 {
+		if at, v, ok := w.Get(near); at != deadline || v != 1 || !ok {
+			t.Errorf("Get = %d, %d, %v, want deadline %d", at, v, ok, deadline)
+		}
+		if at, v, ok := w.Get(far); at != deadline+1 || v != 2 || !ok {
+			t.Errorf("Get = %d, %d, %v, want deadline %d", at, v, ok, deadline+1)
+		}
+		w.Advance(deadline-1, 10, nil) // the rest
+	}
 }
 
 func TestTimerWheelStaleHandles(t *testing.T) {
