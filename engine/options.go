@@ -56,7 +56,7 @@ func DefaultOptions() Options {
 	return Options{
 		Addr:                 ":3000",
 		Loops:                cores,
-		Shards:               4 * cores,
+		Shards:               2 * cores,
 		MaxConns:             1 << 20,
 		MaxHandshakes:        4096,
 		MaxHTTPConns:         1024,

@@ -47,7 +47,7 @@ type Config struct {
 	MaxIdempotencyBytes      int
 
 	Loops  int // 0 = one a core
-	Shards int // 0 = four a core
+	Shards int // 0 = two a core
 
 	LogLevel  string
 	LogFormat string
@@ -110,7 +110,7 @@ type machine struct {
 }
 
 const (
-	shardsPerCore = 4
+	shardsPerCore = 2
 
 	// pendingShare of the memory may wait to be sent. Go's collector may let
 	// the heap double before it runs, so a quarter is half in the worst case.

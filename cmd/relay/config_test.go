@@ -101,7 +101,7 @@ func TestSettled(t *testing.T) {
 		{"more connections are cut", func(c *Config, _ *machine) { c.MaxConnections = 901 }, func(c Config) int64 { return int64(c.MaxConnections) }, 900},
 		{"a loop a core", nil, func(c Config) int64 { return int64(c.Loops) }, 2},
 		{"loops as set", func(c *Config, _ *machine) { c.Loops = 7 }, func(c Config) int64 { return int64(c.Loops) }, 7},
-		{"four shards a core", nil, func(c Config) int64 { return int64(c.Shards) }, 8},
+		{"two shards a core", nil, func(c Config) int64 { return int64(c.Shards) }, 4},
 		{"shards as set", func(c *Config, _ *machine) { c.Shards = 1 }, func(c Config) int64 { return int64(c.Shards) }, 1},
 		{"a quarter of the memory waits", nil, func(c Config) int64 { return c.MaxTotalPendingBytes }, 1 << 28},
 		{"not less than a little", func(_ *Config, m *machine) { m.memory = 1 << 20 }, func(c Config) int64 { return c.MaxTotalPendingBytes }, minPending},

@@ -21,7 +21,7 @@ func small(files uint64) doctor.Machine {
 }
 
 func TestDoctorAnswersWithItsExitCode(t *testing.T) {
-	serves := newBudget(20000, 2, 8).connections
+	serves := newBudget(20000, 2, 4).connections
 	for _, tc := range []struct {
 		name   string
 		config string
@@ -29,11 +29,11 @@ func TestDoctorAnswersWithItsExitCode(t *testing.T) {
 		code   int
 		says   string
 	}{
-		{"how many", `{}`, nil, exitOK, "18408 connections fit; open files stops there."},
-		{"fits", `{}`, []string{"-connections", "18408"}, exitOK, "18408 connections fit."},
-		{"one too many", `{}`, []string{"-connections", "18409"}, exitFailed, "18409 connections do not fit: open files stops at 18408."},
+		{"how many", `{}`, nil, exitOK, "18412 connections fit; open files stops there."},
+		{"fits", `{}`, []string{"-connections", "18412"}, exitOK, "18412 connections fit."},
+		{"one too many", `{}`, []string{"-connections", "18413"}, exitFailed, "18413 connections do not fit: open files stops at 18412."},
 		{"own limit", `{"max_connections":7}`, []string{"-connections=8"}, exitFailed, "max_connections stops at 7."},
-		{"loops cost files", `{"loops":12}`, nil, exitOK, "18368 connections fit"},
+		{"loops cost files", `{"loops":12}`, nil, exitOK, "18372 connections fit"},
 		{"no folder", `{"data_dir":"none"}`, nil, exitOK, "data_dir: delayed pushes are kept in memory"},
 		{"own folder", `{"data_dir":"/nowhere/data","max_delayed":5}`, nil, exitOK, "data_dir: delayed pushes are in /nowhere/data; max_delayed (5)"},
 		{"own bound of waiting bytes", `{"max_total_pending_bytes":520000000}`, nil, exitOK, "memory available stops there."},
@@ -48,7 +48,7 @@ func TestDoctorAnswersWithItsExitCode(t *testing.T) {
 			wantNames(t, path, "config.json")
 		})
 	}
-	if serves != 18408 {
+	if serves != 18412 {
 		t.Errorf("20000 files serve %d", serves)
 	}
 }

@@ -98,7 +98,7 @@ func settings() []setting {
 
 		{key: "loops", env: "RELAY_LOOPS", kind: kindCount, min: 1, max: 1024, zero: "one a core",
 			field: func(c *Config) any { return &c.Loops }, help: "event loops"},
-		{key: "shards", env: "RELAY_SHARDS", kind: kindCount, min: 1, max: 1 << 16, zero: "four a core",
+		{key: "shards", env: "RELAY_SHARDS", kind: kindCount, min: 1, max: 1 << 16, zero: "two a core",
 			field: func(c *Config) any { return &c.Shards }, help: "groups of tokens, each with a lock and a worker"},
 
 		{key: "log_level", env: "RELAY_LOG_LEVEL", kind: kindChoice, choices: []string{"debug", "info", "warn", "error"},
