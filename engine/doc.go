@@ -58,7 +58,7 @@
 //	delayed.go    Schedule: packed into one piece (packed.go), into the vault,
 //	              which is a disk (vault.go), then into the far wheel: its key
 //	              and a hash of its token, no more; handles.go finds it by key
-//	loadahead.go  a second before its time: read from the vault, into the near
+//	loadahead.go  up to two seconds before its time: read from the vault, into the near
 //	              wheel. What is due sooner, and all without a vault, goes
 //	              there at once
 //	fire.go       at its time: sent like Send or Broadcast, or held back while

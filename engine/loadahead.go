@@ -11,7 +11,7 @@ const (
 	// read from disk. A wake-up reads what is due within all of it and comes
 	// again when something is due within half, so that a steady stream is read
 	// in batches.
-	loadAhead = 1000
+	loadAhead = 2000
 
 	// loadAheadBytes is how much may wait in memory because it was read ahead.
 	// What is due behind that is read when there is room again.
