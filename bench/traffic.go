@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"math"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -123,21 +124,44 @@ func (t *traffic) run(d time.Duration) error {
 	return err
 }
 
+const (
+	// longSilence is from when on, in nanoseconds, a publisher connects anew: a
+	// server may close a connection that has been silent, and one that has not
+	// said anything yet above all.
+	longSilence = 30_000_000_000
+
+	// dialAhead is how long before its push, in nanoseconds.
+	dialAhead = 1_000_000_000
+)
+
 func (t *traffic) send(s *stream, begin, end int64, stop *atomic.Bool) error {
 	if s.rate <= 0 {
 		return nil
 	}
-	p, err := dialPublisher(t.to)
-	if err != nil {
-		return err
-	}
-	defer p.close()
+	var p *publisher
+	defer func() {
+		if p != nil {
+			p.close()
+		}
+	}()
 	apart := 1e9 / s.rate
+	used := int64(math.MinInt64 / 2)
 	for i := 0; !stop.Load(); i++ {
 		at := begin + int64((float64(i)+s.shift)*apart)
 		if at >= end {
 			return nil
 		}
+		if at-used > longSilence {
+			if p != nil {
+				p.close()
+			}
+			t.clock.until(at - dialAhead)
+			var err error
+			if p, err = dialPublisher(t.to); err != nil {
+				return err
+			}
+		}
+		used = at
 		if t.clock.now() < at { // otherwise it waited for the server's answer
 			t.clock.until(at)
 			s.lag.record(t.clock.now() - at)
