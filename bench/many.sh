@@ -28,7 +28,8 @@ go build -o "$dir/" ./cmd/relay ./bench
 
 used() { awk '/^MemTotal|^MemAvailable/ {m[$1] = $2} END {print int((m["MemTotal:"] - m["MemAvailable:"]) / 1024)}' /proc/meminfo; }
 slab() { awk '/^Slab/ {print int($2 / 1024)}' /proc/meminfo; }
-sockets() { awk '/^TCP:/ {print $3}' /proc/net/sockstat; }
+# A relay's end of a connection is an IPv6 socket, a client's an IPv4 one.
+sockets() { awk '/^TCP6?:/ {n += $3} END {print n}' /proc/net/sockstat /proc/net/sockstat6; }
 
 before=$(used) slabBefore=$(slab)
 pids=()

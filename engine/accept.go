@@ -35,10 +35,13 @@ const (
 	notSentLowat = 128 << 10
 
 	// keepAliveSeconds is when the kernel probes a silent peer, and
-	// deadPeerMillis how long it resends to one that does not acknowledge:
-	// only connections without pings come to that.
+	// probeSeconds how often then. deadPeerMillis is how long a peer may
+	// acknowledge nothing, counted from the last that came from it: several
+	// probes, for a busy machine loses some, and the kernel takes one alone for
+	// the end if the time is over. Only connections without pings come to that.
 	keepAliveSeconds = 60
-	deadPeerMillis   = 60_000
+	probeSeconds     = 10
+	deadPeerMillis   = 120_000
 )
 
 // bindListener opens the port of addr ("host:port"). An error says what could
@@ -83,6 +86,7 @@ func bindTo(sa unix.Sockaddr, family int) (fd int, bound net.Addr, err error) {
 		{unix.SOL_SOCKET, unix.SO_REUSEADDR, 1}, // over connections in TIME_WAIT, not over a listener
 		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAliveSeconds},
+		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, probeSeconds},
 		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
 		{unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSentLowat},
 		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, deadPeerMillis},
