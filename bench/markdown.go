@@ -21,7 +21,7 @@ func highlights() []highlight {
 		{"idle", "relay RSS per connection ÷ goroutine", "the same ÷ a goroutine a socket"},
 		{"idle", "relay CPU per handshake ÷ floor", "CPU of a handshake ÷ a bare accept, read and write loop"},
 		{"idle", "relay CPU per handshake ÷ goroutine", "the same ÷ a goroutine a socket"},
-		{"idle", "relay CPU in a second of rest with 15000 connections", "CPU in a second with 15,000 idle connections and no pings"},
+		{"idle", "relay CPU in a second of rest", "CPU in a second with 15,000 idle connections and no pings"},
 		{"broadcast", "relay CPU per delivery, one at a time ÷ floor", "CPU of a broadcast's delivery ÷ a bare write loop over the same sockets"},
 		{"broadcast", "relay CPU per delivery, bursts of 5 ÷ floor", "the same, a message, when five wait"},
 		{"broadcast", "relay CPU per delivery, one at a time ÷ goroutine", "CPU of a broadcast's delivery ÷ a goroutine a socket"},

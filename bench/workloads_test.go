@@ -100,7 +100,7 @@ func scenarios() []scenario {
 			[]string{"relay of a handshake", "floor of a handshake"},
 			map[string]int64{"relay": 0, "floor": 0, "goroutine": 0}},
 		{"idle", []string{"idle", "-small", "10", "-large", "50"}, 1,
-			[]string{"relay RSS per connection", "relay CPU per handshake ÷ floor", "relay CPU per handshake ÷ goroutine"}, nil,
+			[]string{"relay RSS per connection", "relay CPU per handshake ÷ floor", "relay CPU per handshake ÷ goroutine", "relay CPU in a second of rest"}, nil,
 			map[string]int64{"relay": 0, "floor": 0, "goroutine": 0}},
 		{"broadcast", []string{"broadcast", "-conns", "50", "-broadcasts", "3", "-bursts", "2"}, 2,
 			[]string{"relay CPU per delivery, one at a time ÷ floor", "relay CPU per delivery, bursts of 5 ÷ goroutine"},
