@@ -26,11 +26,11 @@ func (b *bench) idle() error {
 		b.note("round %d of %d", round+1, b.rounds)
 		var rss, pss, anonymous, handshakes, rest []reading
 		for _, start := range b.contenders(floorSockets) {
-			few, err := b.ramp(start, b.small)
+			few, err := b.ramp(start, b.small, false)
 			if err != nil {
 				return err
 			}
-			many, err := b.ramp(start, b.large)
+			many, err := b.ramp(start, b.large, true)
 			if err != nil {
 				return err
 			}
@@ -48,7 +48,9 @@ func (b *bench) idle() error {
 			rss = append(rss, slope(high.rss, low.rss))
 			pss = append(pss, slope(high.pss, low.pss))
 			anonymous = append(anonymous, slope(high.anonymous, low.anonymous))
-			rest = append(rest, reading{name, many.atRest})
+			if !math.IsNaN(many.atRest) {
+				rest = append(rest, reading{name, many.atRest})
+			}
 			if name == underTest {
 				b.report.add(fmt.Sprintf("RSS with %d connections", b.small), "KiB", lower, float64(low.rss>>10))
 				b.report.add(fmt.Sprintf("RSS with %d connections", b.large), "KiB", lower, float64(high.rss>>10))
@@ -71,11 +73,13 @@ type ramped struct {
 	name    string
 	memory  memory  // when it has come to rest
 	opening work    // the way there
-	atRest  float64 // processor time in a second after that, in microseconds; NaN if the process is not known
+	atRest  float64 // processor time in a second after that, in microseconds; NaN if it is not known
 }
 
-// ramp opens n connections to a fresh server and watches it at rest.
-func (b *bench) ramp(start starter, n int) (r ramped, err error) {
+// ramp opens n connections to a fresh server, and watches it at rest if that is
+// wanted.
+func (b *bench) ramp(start starter, n int, watch bool) (r ramped, err error) {
+	r.atRest = math.NaN()
 	err = b.with(start, func(s *server) (err error) {
 		r.name = s.name
 		var f *fleet
@@ -90,8 +94,8 @@ func (b *bench) ramp(start starter, n int) (r ramped, err error) {
 			return err
 		}
 		b.judge(s, r.opening)
-		if r.memory, err = s.memory(); err != nil {
-			return err
+		if r.memory, err = s.memory(); err != nil || !watch || s.name == besideFloor {
+			return err // nobody asks how a floor rests
 		}
 		r.atRest, err = s.rest()
 		return err

@@ -43,12 +43,7 @@ func (d *durable) holdBack(texts ...string) (keys []uint64) {
 func TestHeldBackMessagesWait(t *testing.T) {
 	for _, withVault := range []bool{false, true} {
 		t.Run(fmt.Sprint("vault ", withVault), func(t *testing.T) {
-			d := &durable{t: t}
-			if withVault {
-				d = serveDurable(t, nil)
-			} else {
-				d.server = serve(t, identifying(), nil)
-			}
+			d := serveDelayed(t, withVault)
 			c := d.dial("a")
 			relieve := d.saturate()
 			keys := d.holdBack("first", "second", "third", "fourth", "fifth")
@@ -113,12 +108,7 @@ func TestHeldBackMessagesWait(t *testing.T) {
 func TestStopWhileMessagesAreHeldBack(t *testing.T) {
 	for _, withVault := range []bool{false, true} {
 		t.Run(fmt.Sprint("vault ", withVault), func(t *testing.T) {
-			d := &durable{t: t}
-			if withVault {
-				d = serveDurable(t, nil)
-			} else {
-				d.server = serve(t, identifying(), nil)
-			}
+			d := serveDelayed(t, withVault)
 			c := d.dial("a")
 			relieve := d.saturate()
 			keys := d.holdBack("first", "second", "third")

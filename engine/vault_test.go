@@ -35,6 +35,15 @@ func serveDurable(t *testing.T, change func(*Options)) *durable {
 	return d
 }
 
+// serveDelayed serves with a vault, or with none, and then without a restart.
+func serveDelayed(t *testing.T, withVault bool) *durable {
+	t.Helper()
+	if withVault {
+		return serveDurable(t, nil)
+	}
+	return &durable{t: t, server: serve(t, identifying(), nil)}
+}
+
 func (d *durable) start() {
 	d.t.Helper()
 	vault, err := store.Open(d.dir, store.Options{})

@@ -13,12 +13,7 @@ import (
 func TestCancel(t *testing.T) {
 	for _, withVault := range []bool{false, true} {
 		t.Run(fmt.Sprint("vault ", withVault), func(t *testing.T) {
-			d := &durable{t: t}
-			if withVault {
-				d = serveDurable(t, nil)
-			} else {
-				d.server = serve(t, identifying(), nil)
-			}
+			d := serveDelayed(t, withVault)
 			c := d.dial("a")
 			now := time.Now()
 			near, far := d.at(now.Add(900*time.Millisecond), "near", "a"), d.at(now.Add(2*time.Second), "far", "a", "b")
