@@ -33,7 +33,7 @@ func (e examiner) somaxconn() Check {
 
 func (e examiner) synBacklog() Check {
 	need := e.arrivals()
-	c := e.advise(Check{Name: "net.ipv4.tcp_max_syn_backlog", Why: "handshakes of TCP under way"},
+	c := e.advise(Check{Name: "net.ipv4.tcp_max_syn_backlog", Why: "handshakes of TCP under way, and connections that have said nothing yet"},
 		e.f.SynBacklog, need, e.ours("net.ipv4.tcp_max_syn_backlog", rounded(need)))
 	if c.Verdict == Advice && e.f.SynCookies.known && e.f.SynCookies.n > 0 {
 		c.Verdict, c.Apply = OK, nil

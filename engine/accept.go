@@ -24,11 +24,17 @@ type acceptor struct {
 const (
 	// acceptBatch is how many sockets are accepted before the loop's
 	// connections get their turn.
-	acceptBatch = 128
+	acceptBatch = 32
 
 	// listenBacklog is how many connections the kernel may hold for us; it
 	// lowers the number to net.core.somaxconn.
 	listenBacklog = 65535
+
+	// deferAccept is how many seconds the kernel keeps a new connection to
+	// itself until its first bytes are there, so that one look is enough for
+	// accept and request head. A client that says nothing is accepted when they
+	// are over.
+	deferAccept = 1
 
 	// notSentLowat is how many unsent bytes the kernel takes for a socket:
 	// what a slow client leaves waits here, where it is bounded and counted.
@@ -88,6 +94,7 @@ func bindTo(sa unix.Sockaddr, family int) (fd int, bound net.Addr, err error) {
 		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, keepAliveSeconds},
 		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, probeSeconds},
 		{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+		{unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, deferAccept},
 		{unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, notSentLowat},
 		{unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, deadPeerMillis},
 	} {

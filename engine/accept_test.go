@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -97,4 +98,17 @@ func TestOutOfDescriptors(t *testing.T) {
 	wantText(t, kept, "still served")
 	restore()
 	await(t, "all are accepted", func() bool { return s.Stats().Accepted == int64(1+len(clients)) })
+}
+
+// A client that says nothing for a while is accepted all the same, and served
+// when it speaks.
+func TestClientThatSpeaksLate(t *testing.T) {
+	s := serve(t, scripted{}, nil)
+	c := s.connect(0)
+	await(t, "accepted", func() bool { return s.Stats().Accepted == 1 })
+	s.write(c, []byte(goodHead))
+	p := make([]byte, 12)
+	if _, err := io.ReadFull(c, p); err != nil || string(p) != "HTTP/1.1 101" {
+		t.Errorf("%q, %v", p, err)
+	}
 }

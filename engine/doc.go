@@ -23,7 +23,8 @@
 //
 // # The path of a connection
 //
-//	accept.go     accept4 on the first loop, dealt out to all loops in turn
+//	accept.go     accept4 on the first loop, once the first bytes are there; dealt
+//	              out to all loops in turn
 //	head.go       the request head, judged as far as it has come
 //	handshake.go  ours: ws.Upgrader over the bytes in memory, into its shard,
 //	              101; too long, too slow, too many: refused

@@ -8,13 +8,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// beginHandshake starts the one deadline that a new connection has for its
-// request head.
-func (l *loop) beginHandshake(c *Conn) {
+// beginHandshake reads the request head of a new connection, as far as it has
+// come, after the bytes that were read of it already. What is missing then has
+// one deadline.
+func (l *loop) beginHandshake(c *Conn, read []byte) {
 	l.pending++
-	l.handshakes.push(timed{c, l.eng.now() + l.eng.opts.HandshakeTimeout.Milliseconds()})
-	l.arm()
-	l.skipFinished()
+	l.readFirst(c, read)
+	if c.inHandshake() {
+		l.handshakes.push(timed{c, l.eng.now() + l.eng.opts.HandshakeTimeout.Milliseconds()})
+		l.arm()
+		l.skipFinished()
+	}
+}
+
+// readFirst is the first look at a connection; a panic of the handler ends c
+// alone.
+func (l *loop) readFirst(c *Conn, read []byte) {
+	defer c.rescue()
+	if len(read) == 0 || !l.takeHead(c, read) {
+		l.readHead(c, 0)
+	}
 }
 
 // handshakeGrace is how long, in milliseconds, a handshake under way need not

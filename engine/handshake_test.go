@@ -113,13 +113,15 @@ func TestHandshakeDeadline(t *testing.T) {
 func TestTooManyHandshakesDropTheOldest(t *testing.T) {
 	s := serve(t, scripted{}, func(o *Options) { o.MaxHandshakes, o.Loops = 3, 1 })
 	var slow []net.Conn
+	const begun = 10 // bytes of a head
 	for i := range 4 {
 		slow = append(slow, s.connect(0))
+		s.write(slow[i], []byte(goodHead[:begun]))
 		await(t, "accepted", func() bool { return s.Stats().Accepted == int64(i+1) })
 	}
 	wantHangUp(t, slow[0])
 	for _, c := range slow[1:] {
-		s.write(c, []byte(goodHead))
+		s.write(c, []byte(goodHead[begun:]))
 		if p := make([]byte, 12); true {
 			if _, err := io.ReadFull(c, p); err != nil || string(p) != "HTTP/1.1 101" {
 				t.Errorf("%q, %v", p, err)

@@ -221,23 +221,28 @@ func (l *loop) tick(ev readiness) {
 	}
 }
 
-// adopt takes a socket over; its request head is next.
+// adopt takes a socket over. Its request head, or the beginning of it, is as a
+// rule there already (see deferAccept), so it is read before the epoll is
+// asked for anything; what has come meanwhile the epoll tells when it is asked.
 func (l *loop) adopt(a arrival) {
 	if l.eng.stopping.Load() {
 		_ = unix.Close(a.fd)
 		return
 	}
 	c := &Conn{loop: l, fd: int32(a.fd)}
-	defer c.rescue()
 	l.live++
+	l.beginHandshake(c, a.read)
+	if c.is(stateGone) {
+		return // it is the HTTP server's now
+	}
 	if err := l.poll.add(a.fd, socketEvents, c.ready); err != nil {
 		l.eng.opts.Logger.Error("cannot watch a socket", "error", err)
-		c.end(CloseHandshakeDropped)
-		return
-	}
-	l.beginHandshake(c)
-	if len(a.read) > 0 && c.is(stateHandshake) {
-		l.takeHead(c, a.read)
+		if c.inHandshake() {
+			c.end(CloseHandshakeDropped)
+			l.endHandshake()
+		} else {
+			c.end(CloseInternal)
+		}
 	}
 }
 

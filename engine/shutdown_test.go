@@ -86,6 +86,7 @@ func TestShutdownAtItsDeadline(t *testing.T) {
 func TestShutdownBeforeStart(t *testing.T) {
 	s := listen(t, scripted{}, nil)
 	c := s.connect(0)
+	s.write(c, []byte(goodHead)) // before it has said anything, the kernel alone knows it
 	done := make(chan error, 1)
 	s.down = true
 	go func() { done <- s.Shutdown(context.Background()) }()
