@@ -107,6 +107,8 @@ func (f *firing) fire() (fired, ok bool) {
 	for _, it := range f.due {
 		if f.missed.has(it.body) {
 			missed++
+		} else {
+			f.sent.fired(it.at, now)
 		}
 	}
 	ok = f.sendBatch()

@@ -40,8 +40,45 @@ func TestSentLog(t *testing.T) {
 			t.Errorf("at %d: %v, want %v", step.now, v.keys, step.want)
 		}
 	}
-	if len(l) != 0 {
-		t.Errorf("%d batches are left", len(l))
+	if len(l.batches) != 0 {
+		t.Errorf("%d batches are left", len(l.batches))
+	}
+}
+
+// While messages go out late, none is taken out of the vault, but not for ever.
+func TestSentLogWaitsForCalm(t *testing.T) {
+	var l sentLog
+	var v removals
+	next := func(want uint64) {
+		t.Helper()
+		if at, ok := l.next(); !ok || at != want {
+			t.Errorf("next at %d, want %d", at, want)
+		}
+	}
+	const last = 1 + forgetAfter // when 1 is to be forgotten
+	l.add(1, []uint64{1})
+	l.fired(last-lateBy, last-1) // in time, as good as
+	next(last)
+	l.fired(last-lateBy-1, last-1)
+	next(last - 1 + calmFor)
+	l.forget(&v, last)
+	if len(v.keys) > 0 {
+		t.Errorf("%v taken out while messages are late", v.keys)
+	}
+	l.add(last, []uint64{2})
+	for now := uint64(last); now < forgetLatest; now++ {
+		l.fired(now-lateBy, now)
+		l.forget(&v, now)
+	}
+	next(1 + forgetLatest)
+	l.forget(&v, 1+forgetLatest)
+	if !slices.Equal(v.keys, []uint64{1}) {
+		t.Errorf("%v taken out, want the first", v.keys)
+	}
+	next(forgetLatest - 1 + calmFor)
+	l.forget(&v, forgetLatest-1+calmFor)
+	if !slices.Equal(v.keys, []uint64{1, 2}) {
+		t.Errorf("%v taken out when it was calm again, want both", v.keys)
 	}
 }
 
