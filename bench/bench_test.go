@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -276,6 +277,34 @@ func TestLives(t *testing.T) {
 		}
 		if got := l.settleLives(); got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+	}
+}
+
+// Many publishers that fail are one error, which says how many.
+func TestAwaitAll(t *testing.T) {
+	gone := errors.New("the target is gone")
+	for _, tt := range []struct {
+		results []error
+		want    string
+	}{
+		{[]error{nil, nil}, ""},
+		{[]error{nil, gone}, "the target is gone"},
+		{[]error{gone, nil, gone, errors.New("other")}, "the target is gone (and 2 more publishers failed)"},
+	} {
+		results := make(chan error, len(tt.results))
+		for _, err := range tt.results {
+			results <- err
+		}
+		said := ""
+		if err := awaitAll(results, len(tt.results)); err != nil {
+			said = err.Error()
+			if !errors.Is(err, gone) {
+				t.Errorf("%q does not wrap the first error", said)
+			}
+		}
+		if said != tt.want {
+			t.Errorf("%q, want %q", said, tt.want)
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"sync/atomic"
@@ -136,10 +135,7 @@ func (b *bench) sendDelayed(s *server, due int64) (int64, error) {
 		share := b.delayed*(i+1)/len(members) - b.delayed*i/len(members)
 		go func() { results <- b.sendShare(s, m, share, due, &sent) }() // awaited below
 	}
-	var err error
-	for range members {
-		err = errors.Join(err, <-results)
-	}
+	err := awaitAll(results, len(members))
 	return sent.Load(), err
 }
 

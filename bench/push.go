@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -109,11 +108,28 @@ func (c *crowd) send() (time.Duration, error) {
 	for _, m := range c.members {
 		go func() { results <- c.sendAs(m) }() // awaited below
 	}
-	var err error
-	for range c.members {
-		err = errors.Join(err, <-results)
-	}
+	err := awaitAll(results, len(c.members))
 	return time.Since(began), err
+}
+
+// awaitAll waits for n results of publishers, and returns the first error. The
+// others have as a rule failed for the same reason: they are counted.
+func awaitAll(results <-chan error, n int) error {
+	var first error
+	more := 0
+	for range n {
+		switch err := <-results; {
+		case err == nil:
+		case first == nil:
+			first = err
+		default:
+			more++
+		}
+	}
+	if more > 0 {
+		return fmt.Errorf("%w (and %d more publishers failed)", first, more)
+	}
+	return first
 }
 
 func (c *crowd) sendAs(m *member) error {

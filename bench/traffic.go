@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"math"
 	"math/rand/v2"
 	"sync/atomic"
@@ -117,11 +116,7 @@ func (t *traffic) run(d time.Duration) error {
 			results <- err
 		}()
 	}
-	var err error
-	for range t.streams {
-		err = errors.Join(err, <-results)
-	}
-	return err
+	return awaitAll(results, len(t.streams))
 }
 
 const (
