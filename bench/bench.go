@@ -63,6 +63,7 @@ const (
 	underTest      = "relay"
 	besideFloor    = "floor"
 	besideRoutine  = "goroutine"
+	besideBare     = "bare"
 	besideInMemory = underTest + "-memory"
 )
 

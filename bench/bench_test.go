@@ -71,7 +71,7 @@ func TestHelpfulErrors(t *testing.T) {
 		{"the end of a server of somebody else", []string{"delay", "-restart", "-target", "127.0.0.1:1"}, exitUsage, "-restart goes without -target"},
 		{"two servers", []string{"idle", "-relay", "x", "-target", "y:1"}, exitUsage, "only one of them"},
 		{"a process without its address", []string{"idle", "-pid", "1"}, exitUsage, "-pid goes with -target"},
-		{"no such company", []string{"idle", "-beside", "nothing"}, exitUsage, "there are floor, goroutine and memory"},
+		{"no such company", []string{"idle", "-beside", "nothing"}, exitUsage, "there are floor, goroutine, bare, memory"},
 		{"no address", []string{"idle", "-sources", "here"}, exitUsage, "no IPv4 address"},
 		{"nobody there", []string{"push", "-target", "127.0.0.1:1"}, exitFailed, "is it running"},
 		{"no host and port", []string{"push", "-target", "somewhere"}, exitFailed, "it is host:port"},

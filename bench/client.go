@@ -117,8 +117,10 @@ func readFrame(p []byte) (frame, error) {
 }
 
 // textFrame is a whole, unmasked text frame of a payload below 64 KiB.
-func textFrame(payload []byte) []byte {
-	f := []byte{0x80 | opText}
+func textFrame(payload []byte) []byte { return appendTextFrame(nil, payload) }
+
+func appendTextFrame(f, payload []byte) []byte {
+	f = append(f, 0x80|opText)
 	if len(payload) < 126 {
 		f = append(f, byte(len(payload)))
 	} else {

@@ -23,7 +23,7 @@
 //     subject for what a message carries
 //   - the backend: publisher, traffic
 //   - the servers: server, install (the folder a relay runs in), process (what
-//     /proc says), work (processor time from rest to rest), floor and goroutine
+//     /proc says), work (processor time from rest to rest), floor, bare and goroutine
 //     (what the relay is compared with)
 //   - the output: report, table, page, markdown, compare, sample, progress, verdict;
 //     latency and clock

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 )
@@ -49,8 +50,11 @@ func newFlags(w workload, o *options) *flag.FlagSet {
 }
 
 func besideOf(w workload) string {
-	if w.name == "delay" {
+	switch w.name {
+	case "delay":
 		return besideRoutine + "," + besideMemory
+	case "push":
+		return besideFloor + "," + besideRoutine + "," + besideBare
 	}
 	return besideFloor + "," + besideRoutine
 }
@@ -164,8 +168,8 @@ func (o *options) validate(f *flag.FlagSet) error {
 		return fmt.Errorf("-pid goes with -target: a relay that the bench starts is known to it")
 	}
 	for _, name := range split(o.beside) {
-		if name != besideFloor && name != besideRoutine && name != besideMemory {
-			return fmt.Errorf("-beside %s: there are %s, %s and %s", name, besideFloor, besideRoutine, besideMemory)
+		if known := []string{besideFloor, besideRoutine, besideBare, besideMemory}; !slices.Contains(known, name) {
+			return fmt.Errorf("-beside %s: there are %s", name, strings.Join(known, ", "))
 		}
 	}
 	for _, a := range split(o.sources) {

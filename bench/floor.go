@@ -30,6 +30,7 @@ func childModes() map[string]func() error {
 	return map[string]func() error{
 		floorSockets:  serveSockets,
 		floorHTTP:     serveHTTP,
+		bareMode:      serveBare,
 		goroutineMode: serveGoroutines,
 		workerMode:    func() error { return serveSwarm(os.Stdin, os.Stdout) },
 	}
@@ -47,74 +48,65 @@ func runChild(mode string) int {
 	return exitOK
 }
 
-// socketsFloor accepts, answers every request with the same 101, and writes
-// the frame it is given on standard input to every socket. It is one thread
-// and one epoll.
-type socketsFloor struct {
+// rawLoop is one thread and one epoll with nothing around the system calls.
+type rawLoop struct {
 	epoll, listener int
-	answer          []byte
-	conns           []int32 // descriptors that have shaken hands
-	place           []int32 // by descriptor: index in conns, or one of the below
 	buf             []byte
-	frame           []byte
+
+	read  func(fd int) // a connection has something
+	order func() error // standard input has something; io.EOF ends the loop
 }
 
-// busyWait is how long the floor waits as a C program would, in milliseconds.
+// busyWait is how long the loop waits as a C program would, in milliseconds.
 // After that it lets the Go runtime know, which then leaves it alone: at rest
 // it must not use the processor.
 const busyWait = 50
 
-const (
-	placeNone  = -1
-	placeShake = -2 // accepted, its request has not come
-)
-
-func serveSockets() error {
+// newRawLoop listens on a free port and says so. Its goroutine has the thread
+// from here on.
+func newRawLoop(name string) (*rawLoop, error) {
 	runtime.LockOSThread()
 	debug.SetGCPercent(-1) // nothing is allocated once it runs
-	f := &socketsFloor{buf: make([]byte, receiveBuffer)}
-	f.answer = []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Accept: " + handshakeAccept + "\r\n\r\n")
+	l := &rawLoop{buf: make([]byte, receiveBuffer)}
 	var port int
 	var err error
-	if f.listener, port, err = listenLoopback(); err != nil {
-		return err
+	if l.listener, port, err = listenLoopback(); err != nil {
+		return nil, err
 	}
-	if f.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return os.NewSyscallError("epoll_create1", err)
+	if l.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if err := watch(f.epoll, f.listener, unix.EPOLLIN); err != nil {
-		return err
+	for _, fd := range []int{l.listener, 0} {
+		if err := watch(l.epoll, fd, unix.EPOLLIN); err != nil {
+			return nil, err
+		}
 	}
-	if err := watch(f.epoll, 0, unix.EPOLLIN); err != nil {
-		return err
-	}
-	fmt.Printf("floor listening on http://127.0.0.1:%d\n", port)
-	return f.run()
+	fmt.Printf("%s listening on http://127.0.0.1:%d\n", name, port)
+	return l, nil
 }
 
-func (f *socketsFloor) run() error {
+func (l *rawLoop) run() error {
 	events := make([]unix.EpollEvent, eventBatch)
 	for {
-		n, errno := waitBriefly(f.epoll, events, busyWait)
+		n, errno := waitBriefly(l.epoll, events, busyWait)
 		if errno != 0 {
 			return os.NewSyscallError("epoll_wait", errno)
 		}
 		if n == 0 {
 			var err error
-			if n, err = unix.EpollWait(f.epoll, events, -1); err != nil && err != unix.EINTR {
+			if n, err = unix.EpollWait(l.epoll, events, -1); err != nil && err != unix.EINTR {
 				return os.NewSyscallError("epoll_wait", err)
 			}
 		}
 		for _, ev := range events[:max(n, 0)] {
 			var err error
 			switch fd := int(ev.Fd); fd {
-			case f.listener:
-				err = f.accept()
+			case l.listener:
+				err = l.accept()
 			case 0:
-				err = f.command()
+				err = l.order()
 			default:
-				f.read(fd)
+				l.read(fd)
 			}
 			if err == io.EOF {
 				return nil
@@ -126,53 +118,76 @@ func (f *socketsFloor) run() error {
 	}
 }
 
-func (f *socketsFloor) accept() error {
+func (l *rawLoop) accept() error {
 	for {
-		fd, errno := acceptNow(f.listener)
+		fd, errno := acceptNow(l.listener)
 		if errno == unix.EAGAIN {
 			return nil
 		}
 		if errno != 0 {
 			return os.NewSyscallError("accept4", errno)
 		}
-		for len(f.place) <= fd {
-			f.place = append(f.place, placeNone)
-		}
-		f.place[fd] = placeShake
-		if err := watch(f.epoll, fd, unix.EPOLLIN|unix.EPOLLET); err != nil {
+		if err := watch(l.epoll, fd, unix.EPOLLIN|unix.EPOLLET); err != nil {
 			return err
 		}
 	}
 }
 
-// read takes a request, or the end of a connection.
-func (f *socketsFloor) read(fd int) {
+// handshakeAnswer is the same 101 for every client.
+const handshakeAnswer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+	"Sec-WebSocket-Accept: " + handshakeAccept + "\r\n\r\n"
+
+// socketsFloor answers every request with the same 101, and writes the frame it
+// is given on standard input to every socket.
+type socketsFloor struct {
+	*rawLoop
+	answer []byte
+	conns  []int32 // descriptors that have shaken hands
+	place  []int32 // by descriptor: 1 more than its index in conns, 0 before it has shaken hands
+	frame  []byte
+}
+
+func serveSockets() error {
+	l, err := newRawLoop("floor")
+	if err != nil {
+		return err
+	}
+	f := &socketsFloor{rawLoop: l, answer: []byte(handshakeAnswer)}
+	l.read, l.order = f.take, f.command
+	return l.run()
+}
+
+// take takes a request, or the end of a connection.
+func (f *socketsFloor) take(fd int) {
 	n, errno := receive(fd, f.buf)
 	if errno == unix.EAGAIN {
 		return
+	}
+	for len(f.place) <= fd {
+		f.place = append(f.place, 0)
 	}
 	if errno != 0 || n == 0 {
 		f.drop(fd)
 		return
 	}
-	if f.place[fd] != placeShake {
+	if f.place[fd] > 0 {
 		return
 	}
 	if _, errno := send(fd, f.answer); errno != 0 {
 		f.drop(fd)
 		return
 	}
-	f.place[fd] = int32(len(f.conns))
 	f.conns = append(f.conns, int32(fd))
+	f.place[fd] = int32(len(f.conns))
 }
 
 func (f *socketsFloor) drop(fd int) {
-	if at := f.place[fd]; at >= 0 {
+	if at := f.place[fd] - 1; at >= 0 {
 		last := f.conns[len(f.conns)-1]
-		f.conns[at], f.place[last] = last, at
+		f.conns[at], f.place[last] = last, at+1
 		f.conns = f.conns[:len(f.conns)-1]
 	}
-	f.place[fd] = placeNone
+	f.place[fd] = 0
 	_ = unix.Close(fd)
 }
 

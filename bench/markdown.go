@@ -26,6 +26,7 @@ func highlights() []highlight {
 		{"broadcast", "relay CPU per delivery, bursts of 5 ÷ floor", "the same, a message, when five wait"},
 		{"broadcast", "relay CPU per delivery, one at a time ÷ goroutine", "CPU of a broadcast's delivery ÷ a goroutine a socket"},
 		{"push", "relay pushes per CPU second ÷ floor", "pushes a core, delivered ÷ a fasthttp handler that delivers nothing"},
+		{"push", "relay pushes per CPU second ÷ bare", "the same ÷ a bare loop that delivers"},
 		{"push", "relay pushes per CPU second ÷ goroutine", "the same ÷ a goroutine a socket"},
 		{"mixed", "relay push alone p99", "p99 of a push"},
 		{"mixed", "relay push beside broadcasts p99", "p99 of a push while broadcasts run"},

@@ -9,15 +9,20 @@ import (
 // push measures what a unicast push over HTTP costs: publishers on keep-alive
 // connections send one after another, each as soon as it has the answer to the
 // one before, to random tokens. The floor reads the same requests with
-// fasthttp and answers them, and does nothing else. With a rate the loop is
-// open, and the latency is what is looked at.
+// fasthttp and answers them, and does nothing else; bare delivers and answers
+// them with nothing around the system calls. With a rate the loop is open, and
+// the latency is what is looked at.
 func (b *bench) push() error {
 	if b.rate > 0 {
 		return b.pushOpen()
 	}
 	b.report.run.Setup = fmt.Sprintf("%d connections, subjects of %d bytes, a round is %d pushes over %d publishers",
 		b.conns, b.payload, b.pushes, b.publishers)
-	return b.together(b.contenders(floorHTTP), func(servers []*server) error {
+	contenders := b.contenders(floorHTTP)
+	if b.compares(besideBare) {
+		contenders = append(contenders, b.child(besideBare, bareMode))
+	}
+	return b.together(contenders, func(servers []*server) error {
 		crowds := make([]*crowd, len(servers))
 		for i, s := range servers {
 			crowds[i] = b.newCrowd(s)
