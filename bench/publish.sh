@@ -18,7 +18,7 @@ was not accounted for.
 Environment, for less or more than that:
 
   ROUNDS     rounds of every workload (default: each workload's own; restart 2)
-  CONNS      connections (10000; idle goes to 15000)
+  CONNS      connections (15000; storm 10000)
   DELAYED    pushes that wait over the restart (1000000)
   WITHIN     over which time they are due (1m)
   AHEAD      from the first of them until they are due (90s)
@@ -52,7 +52,7 @@ if [[ -n $(git status --porcelain) ]]; then
 	echo "publish.sh: there are changes that are in no commit: the results say dirty" >&2
 fi
 workloads=${WORKLOADS:-idle broadcast push mixed delay restart storm}
-conns=${CONNS:-10000}
+conns=${CONNS:-15000}
 out=${OUT:-bench/results/$(date -u +%Y-%m-%d)-$commit}
 
 programs=$(mktemp -d)

@@ -26,14 +26,14 @@ func workloads() []workload {
 			f.IntVar(&o.large, "large", 15_000, "`number` of connections of the large size")
 		}, (*bench).idle},
 		{"broadcast", "CPU of a delivery when everybody gets a message", func(f *flag.FlagSet, o *options) {
-			o.connsFlag(f, 10_000)
+			o.connsFlag(f, 15_000)
 			o.payloadFlag(f, 128)
 			o.roundsFlag(f, 5)
 			f.IntVar(&o.broadcasts, "broadcasts", 20, "`number` of broadcasts one at a time in a round")
 			f.IntVar(&o.bursts, "bursts", 5, fmt.Sprintf("`number` of bursts of %d broadcasts in a round", burst))
 		}, (*bench).broadcast},
 		{"push", "CPU and rate of pushes to single clients; with -rate their latency", func(f *flag.FlagSet, o *options) {
-			o.connsFlag(f, 10_000)
+			o.connsFlag(f, 15_000)
 			o.payloadFlag(f, 128)
 			o.roundsFlag(f, 5)
 			o.publishersFlag(f, 16)
@@ -42,12 +42,12 @@ func workloads() []workload {
 			o.timeFlag(f, 10*time.Second)
 		}, (*bench).push},
 		{"mixed", "latency of pushes to single clients while broadcasts run", func(f *flag.FlagSet, o *options) {
-			o.trafficFlags(f, 10_000, 128, 1000, 5)
+			o.trafficFlags(f, 15_000, 128, 1000, 3)
 			o.roundsFlag(f, 3)
 			o.timeFlag(f, 10*time.Second)
 		}, (*bench).mixed},
 		{"delay", "delayed pushes: rate, memory, lateness when all are due at once; with -restart over a crash", func(f *flag.FlagSet, o *options) {
-			o.connsFlag(f, 10_000)
+			o.connsFlag(f, 15_000)
 			o.payloadFlag(f, 128)
 			o.roundsFlag(f, 2)
 			o.publishersFlag(f, 64) // they share the syncs of the disk
@@ -70,7 +70,7 @@ func workloads() []workload {
 			o.timeFlag(f, 20*time.Second)
 		}, (*bench).slow},
 		{"storm", "everybody drops and returns at once", func(f *flag.FlagSet, o *options) {
-			o.connsFlag(f, 10_000)
+			o.connsFlag(f, 10_000) // twice as many at once, until the old ones are gone
 			o.payloadFlag(f, 128)
 			o.roundsFlag(f, 3)
 			f.IntVar(&o.storms, "storms", 3, "`number` of storms in a round")
