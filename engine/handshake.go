@@ -16,9 +16,10 @@ func (l *loop) beginHandshake(c *Conn, read []byte) {
 	l.readFirst(c, read)
 	if c.inHandshake() {
 		l.handshakes.push(timed{c, l.eng.now() + l.eng.opts.HandshakeTimeout.Milliseconds()})
-		l.arm()
 		l.skipFinished()
 	}
+	l.arrived = true
+	l.arm() // for the deadline, and for the memory that handshakes leave behind
 }
 
 // readFirst is the first look at a connection; a panic of the handler ends c

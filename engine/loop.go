@@ -26,6 +26,7 @@ type loop struct {
 	lingers    deque[timed]     // closing, by deadline
 	listener   *acceptor        // on the first loop only
 	armed      bool             // the clock ticks
+	arrived    bool             // a connection has come since the last tick
 	trimScan   int64            // engine clock: when to think of the memory again, if not at rest before
 	stallScan  int64            // engine clock: when to look at the full sockets again
 	live       int              // descriptors owned
@@ -210,7 +211,7 @@ func (l *loop) tick(ev readiness) {
 		l.stallScan = now + timeout/16
 	}
 	waiting := l.listener != nil && l.listener.retry()
-	if stalled == 0 && !waiting && l.handshakes.len() == 0 && l.lingers.len() == 0 {
+	if !l.arrived && stalled == 0 && !waiting && l.handshakes.len() == 0 && l.lingers.len() == 0 {
 		l.armed = false
 		l.setTimer(0)
 		l.trimScan = now
@@ -219,6 +220,7 @@ func (l *loop) tick(ev readiness) {
 		l.eng.trimMemory()
 		l.trimScan = now + trimInterval
 	}
+	l.arrived = false
 }
 
 // adopt takes a socket over. Its request head, or the beginning of it, is as a

@@ -27,3 +27,12 @@ func TestTrimMemory(t *testing.T) {
 		}
 	}
 }
+
+// When nobody comes any more, what the handshakes left behind is given back.
+func TestMemoryIsTrimmedAfterARamp(t *testing.T) {
+	s := serve(t, identifying(), func(o *Options) { o.Loops = 1 })
+	s.open.Add(trimStep) // as if so many had come before
+	defer s.open.Add(-trimStep)
+	s.dial("last")
+	await(t, "memory is trimmed", func() bool { return s.trimmedAt.Load() == trimStep+1 })
+}
