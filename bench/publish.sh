@@ -8,7 +8,7 @@ bench/publish.sh measures everything that the README states, with a relay and
 a bench that are built from the working tree and know their commit.
 
 It writes bench/results/DATE-COMMIT/*.json and report.html, and prints the main
-figures as a table in Markdown. At full size it takes about 16 minutes, on a
+figures as a table in Markdown. At full size it takes about 19 minutes, on a
 machine that does nothing else. Exit status 1: a workload failed, or a message
 was not accounted for.
 
