@@ -125,6 +125,7 @@ func bindTo(sa unix.Sockaddr, family int) (fd int, bound net.Addr, err error) {
 func (a *acceptor) ready(ev readiness) {
 	if ev != pollerClosed {
 		a.accept()
+		a.loop.stayAwake()
 	}
 }
 

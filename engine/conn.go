@@ -69,6 +69,7 @@ func (c *Conn) ready(ev readiness) {
 		return
 	}
 	defer c.rescue()
+	c.loop.stayAwake()
 
 	c.mu.Lock()
 	state := c.state

@@ -50,6 +50,7 @@
 // was queued meanwhile, so that a unicast never waits for a whole broadcast.
 // After each slice it goes to the end of the line of those who wait for the
 // network (turn.go): a push that has come meanwhile is read before the next.
+// On a single processor a loop at work takes such turns too (loop.go).
 //
 // Replies and pings are written at once by the goroutine that makes them,
 // unless the socket is full.

@@ -33,6 +33,7 @@ type Engine struct {
 	trimmedAt atomic.Int64   // connections then
 
 	open     atomic.Int64  // WebSocket connections
+	sweeps   atomic.Int32  // shards that are sweeping
 	waiting  atomic.Int64  // bytes of unicasts and replies that wait for sockets
 	partial  atomic.Int64  // bytes of inbound messages that are not complete
 	lastKey  atomic.Uint64 // see NewKey

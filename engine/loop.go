@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/binary"
 	"os"
+	"runtime"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +28,7 @@ type loop struct {
 	listener   *acceptor        // on the first loop only
 	armed      bool             // the clock ticks
 	arrived    bool             // a connection has come since the last tick
+	awake      bool             // see stayAwake
 	trimScan   int64            // engine clock: when to think of the memory again, if not at rest before
 	stallScan  int64            // engine clock: when to look at the full sockets again
 	live       int              // descriptors owned
@@ -35,6 +37,7 @@ type loop struct {
 
 	timerFD int
 	wakeFD  int
+	turn    *turn // with a single processor, see stayAwake
 
 	inbox struct {
 		mu      sync.Mutex
@@ -66,6 +69,9 @@ func newLoop(e *Engine) (l *loop, err error) {
 	l = &loop{
 		eng: e, buf: make([]byte, receiveBuffer), spare: new(reader), writer: writer{eng: e},
 		heads: make(map[*Conn][]byte), timerFD: -1, wakeFD: -1,
+	}
+	if runtime.GOMAXPROCS(0) == 1 {
+		l.turn = newTurn(e.opts.Logger)
 	}
 	l.stalls.loop = l
 	l.upgrader = newUpgrader(l)
@@ -110,6 +116,9 @@ func (l *loop) closeSignals() {
 			_ = unix.Close(fd)
 		}
 	}
+	if l.turn != nil {
+		l.turn.close()
+	}
 }
 
 // post asks the loop to tend c. It never blocks.
@@ -142,10 +151,7 @@ func (l *loop) run(f func()) {
 func (l *loop) signalLocked() {
 	first := len(l.inbox.conns)+len(l.inbox.sockets)+len(l.inbox.tasks) == 1
 	if first && !l.inbox.closed {
-		var one [8]byte
-		binary.NativeEndian.PutUint64(one[:], 1)
-		// It fails only when the counter is full: the loop is woken anyway.
-		_, _ = unix.Write(l.wakeFD, one[:])
+		l.wakeUp()
 	}
 	l.inbox.mu.Unlock()
 }
@@ -170,6 +176,30 @@ func (l *loop) woken(ev readiness) {
 	for _, f := range tasks {
 		f()
 	}
+	if l.awake = l.turn != nil && l.eng.sweeps.Load() > 0; l.awake {
+		l.turn.yield()
+		l.wakeUp()
+	}
+}
+
+// stayAwake keeps the loop, on a single processor, from waiting in epoll_wait
+// while a broadcast runs: it takes turns with the workers instead. The Go
+// scheduler does not know that it waits there, and for up to 10 ms, until its
+// monitor looks, nobody would have the processor. A loop that has nothing to
+// do while a broadcast runs has given it up already.
+func (l *loop) stayAwake() {
+	if l.turn != nil && !l.awake && l.eng.sweeps.Load() > 0 {
+		l.awake = true
+		l.wakeUp()
+	}
+}
+
+// wakeUp makes the epoll call woken.
+func (l *loop) wakeUp() {
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	// It fails only when the counter is full: the loop is woken anyway.
+	_, _ = unix.Write(l.wakeFD, one[:])
 }
 
 // guard tends c; a panic of the handler ends c alone.
@@ -221,6 +251,7 @@ func (l *loop) tick(ev readiness) {
 		l.trimScan = now + trimInterval
 	}
 	l.arrived = false
+	l.stayAwake()
 }
 
 // adopt takes a socket over. Its request head, or the beginning of it, is as a

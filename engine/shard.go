@@ -137,6 +137,7 @@ func (s *shard) run(t *turn) {
 		s.work.Unlock()
 		if begin {
 			target = s.startSweep()
+			s.eng.sweeps.Add(1)
 		}
 
 		for i, c := range batch {
@@ -146,6 +147,7 @@ func (s *shard) run(t *turn) {
 		if target != nil && s.sweepOn(w) {
 			s.swept.Store(target.end)
 			target = nil
+			s.eng.sweeps.Add(-1)
 		}
 		w.report()
 		if cap(batch) > 4096 {

@@ -76,3 +76,27 @@ func TestSliceOfASweep(t *testing.T) {
 		}
 	}
 }
+
+// On a single processor a loop that has something to do while a broadcast runs
+// stays awake until it is over, and no longer.
+func TestLoopStaysAwakeWhileABroadcastRuns(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	s := serve(t, identifying(), func(o *Options) { o.Loops = 1 })
+	l := s.loops[0]
+	awake := func() bool {
+		was := make(chan bool)
+		l.run(func() { was <- l.awake })
+		return <-was
+	}
+	s.dial("a")
+	if awake() {
+		t.Error("awake without a broadcast")
+	}
+	s.sweeps.Add(1)
+	s.dial("b")
+	if !awake() {
+		t.Error("it sleeps while a broadcast runs")
+	}
+	s.sweeps.Add(-1)
+	await(t, "it sleeps again", func() bool { return !awake() })
+}
