@@ -70,9 +70,6 @@ func newLoop(e *Engine) (l *loop, err error) {
 		eng: e, buf: make([]byte, receiveBuffer), spare: new(reader), writer: writer{eng: e},
 		heads: make(map[*Conn][]byte), timerFD: -1, wakeFD: -1,
 	}
-	if runtime.GOMAXPROCS(0) == 1 {
-		l.turn = newTurn(e.opts.Logger)
-	}
 	l.stalls.loop = l
 	l.upgrader = newUpgrader(l)
 	if l.wakeFD, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
@@ -81,6 +78,9 @@ func newLoop(e *Engine) (l *loop, err error) {
 	if l.timerFD, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
 		l.closeSignals()
 		return nil, os.NewSyscallError("timerfd_create", err)
+	}
+	if runtime.GOMAXPROCS(0) == 1 {
+		l.turn = newTurn(e.opts.Logger)
 	}
 	if l.poll, err = newPoller(e.loopFailed); err != nil {
 		l.closeSignals()
