@@ -91,8 +91,8 @@ type dueItem struct {
 func (f *firing) fire() (fired, ok bool) {
 	f.due, f.keys = f.due[:0], f.keys[:0]
 	f.mu.Lock()
-	now, budget := uint64(f.eng.now()), f.missed.batch()
-	if now < f.missed.hold {
+	now, budget, hold := uint64(f.eng.now()), f.missed.batch(), f.missed.hold
+	if now < hold {
 		f.mu.Unlock()
 		return false, true
 	}
@@ -108,7 +108,7 @@ func (f *firing) fire() (fired, ok bool) {
 		if f.missed.has(it.body) {
 			missed++
 		} else {
-			f.sent.fired(it.at, now)
+			f.sent.fired(max(it.at, hold), now) // not late is what had to wait for the clients
 		}
 	}
 	ok = f.sendBatch()
