@@ -41,7 +41,7 @@ func TestMarkdown(t *testing.T) {
 func TestHighlights(t *testing.T) {
 	relay := buildRelay(t)
 	for workload, args := range map[string][]string{
-		"idle":           {"idle", "-small", "5", "-large", "10"},
+		"idle":           {"idle", "-small", "5", "-large", "105"}, // so many that the goroutine design grows by pages
 		"broadcast":      {"broadcast", "-conns", "5", "-broadcasts", "1", "-bursts", "1"},
 		"push":           {"push", "-conns", "5", "-publishers", "1", "-pushes", "5"},
 		"mixed":          {"mixed", "-conns", "5", "-publishers", "2", "-probes", "2", "-rate", "50", "-time", "100ms"},
