@@ -129,8 +129,8 @@ func (c *crashRun) listen(l *life) (arrived time.Duration, ended chan error) {
 }
 
 // TestCrash kills the relay again and again under a load of delayed pushes.
-// None that was accepted is lost, and only those that fired within the last
-// commit before a kill may come twice.
+// None that was accepted is lost, and only those that fired shortly before a
+// kill may come twice (commitWindow, lateWindow).
 func TestCrash(t *testing.T) {
 	dir := t.TempDir()
 	c := &crashRun{t: t, binary: filepath.Join(dir, "relay"), dir: dir, ledger: newCrashLedger(), stop: make(chan struct{})}
