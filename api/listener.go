@@ -59,7 +59,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	l.arrivals++
 	c := &conn{Conn: raw, from: l, arrival: l.arrivals, latest: l.deadline}
 	var stranger *conn
-	if l.room > 0 && len(l.open) >= l.room {
+	if l.room > 0 && l.inUse() >= l.room {
 		if stranger = l.oldestStranger(); stranger != nil {
 			delete(l.open, stranger)
 		}
@@ -70,6 +70,14 @@ func (l *listener) Accept() (net.Conn, error) {
 		_ = stranger.Conn.Close() // its worker sees that and cleans up
 	}
 	return c, nil
+}
+
+// inUse is how many connections count against the bound. The caller holds l.mu.
+func (l *listener) inUse() int {
+	if all, ok := l.Listener.(interface{ Open() int }); ok {
+		return all.Open() - 1 // those that are served in place too; the newcomer is one
+	}
+	return len(l.open)
 }
 
 // oldestStranger returns the oldest connection without an admitted push, or

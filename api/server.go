@@ -81,6 +81,8 @@ type Server struct {
 	adopter  Adopter // nil if the pusher is none: a handshake is then not found
 	http     *fasthttp.Server
 	jobs     sync.Pool // of *job
+	inPlace  sync.Pool // of *inPlace
+	pushLine []byte    // how the first line of a push begins
 	promises *promises
 
 	stopping     atomic.Bool
@@ -123,6 +125,7 @@ func NewServer(o Options, p Pusher) *Server {
 	}
 	s.adopter, _ = p.(Adopter)
 	s.jobs.New = func() any { return &job{body: make([]byte, 0, firstBody)} }
+	s.inPlace.New, s.pushLine = func() any { return newInPlace() }, []byte("POST "+o.PushPath)
 	s.http = &fasthttp.Server{
 		Handler:        s.handle,
 		HeaderReceived: s.handleHead,
@@ -169,6 +172,9 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 	s.listeners = append(s.listeners, l)
 	s.mu.Unlock()
+	if in, ok := ln.(inPlacer); ok {
+		in.AnswerWith(s.answerInPlace, s.opts.IdleTimeout)
+	}
 
 	err := s.http.Serve(l)
 	l.Close()

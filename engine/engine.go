@@ -63,7 +63,7 @@ func Listen(opts Options, h Handler) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.addr, e.http = addr, newHTTPListener(addr)
+	e.addr, e.http = addr, newHTTPListener(e, addr)
 	for range opts.Shards {
 		e.shards = append(e.shards, newShard(e))
 	}

@@ -6,17 +6,21 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 // httpListener yields the connections that are not WebSockets to an HTTP
-// server, with the bytes that were read from them already.
+// server, with the bytes that were read from them already. Those whose requests
+// the loops answer (httpconn.go) it yields when another request comes.
 type httpListener struct {
+	eng   *Engine
 	addr  net.Addr
 	conns chan net.Conn
-	open  atomic.Int64 // handed over and not closed yet
+	open  atomic.Int64 // on a loop, or handed over, and not closed yet
+
+	answers atomic.Pointer[answering] // nil: none
 
 	closeOnce sync.Once
 	closed    chan struct{}
@@ -25,8 +29,14 @@ type httpListener struct {
 // httpBacklog is how many connections may wait for the server to accept them.
 const httpBacklog = 256
 
-func newHTTPListener(addr net.Addr) *httpListener {
-	return &httpListener{addr: addr, conns: make(chan net.Conn, httpBacklog), closed: make(chan struct{})}
+// answering is how the loops answer requests.
+type answering struct {
+	answer Answer
+	idle   time.Duration
+}
+
+func newHTTPListener(e *Engine, addr net.Addr) *httpListener {
+	return &httpListener{eng: e, addr: addr, conns: make(chan net.Conn, httpBacklog), closed: make(chan struct{})}
 }
 
 // Accept implements net.Listener.
@@ -39,9 +49,36 @@ func (h *httpListener) Accept() (net.Conn, error) {
 	}
 }
 
-// Close implements net.Listener. It closes what nobody has accepted.
+// AnswerWith lets the loops answer the requests that answer is for, and close
+// the connections that are silent for longer than idle. It may be called once,
+// before or after connections have come.
+func (h *httpListener) AnswerWith(answer Answer, idle time.Duration) {
+	h.answers.Store(&answering{answer, idle})
+}
+
+// answer is what AnswerWith has set, or nil.
+func (h *httpListener) answer() Answer {
+	if a := h.answers.Load(); a != nil {
+		return a.answer
+	}
+	return nil
+}
+
+// idle is what AnswerWith has set.
+func (h *httpListener) idle() time.Duration { return h.answers.Load().idle }
+
+// Open is how many connections are HTTP's, those on the loops too.
+func (h *httpListener) Open() int { return int(h.open.Load()) }
+
+// Close implements net.Listener. It closes what nobody has accepted, and what
+// the loops serve.
 func (h *httpListener) Close() error {
-	h.closeOnce.Do(func() { close(h.closed) })
+	h.closeOnce.Do(func() {
+		close(h.closed)
+		for _, l := range h.eng.loops {
+			l.run(l.endHTTP)
+		}
+	})
 	for {
 		select {
 		case c := <-h.conns:
@@ -82,13 +119,21 @@ func (h *httpListener) offer(c net.Conn) bool {
 // handedConn is a connection of the HTTP server's that starts with the bytes
 // that the loop has read.
 type handedConn struct {
-	net.Conn
+	socket
 	read     []byte
+	unsent   []byte // answers that go out first
 	listener *httpListener
 	once     sync.Once
 }
 
 func (c *handedConn) Read(p []byte) (int, error) {
+	if len(c.unsent) > 0 {
+		_ = c.SetWriteDeadline(time.Now().Add(c.listener.eng.opts.WriteTimeout))
+		if _, err := c.socket.Write(c.unsent); err != nil {
+			return 0, err
+		}
+		c.unsent = nil
+	}
 	if len(c.read) > 0 {
 		n := copy(p, c.read)
 		if c.read = c.read[n:]; len(c.read) == 0 {
@@ -96,20 +141,12 @@ func (c *handedConn) Read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	return c.Conn.Read(p)
-}
-
-// CloseWrite ends our side of the connection, as on a *net.TCPConn.
-func (c *handedConn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
-		return half.CloseWrite()
-	}
-	return errors.ErrUnsupported
+	return c.socket.Read(p)
 }
 
 func (c *handedConn) Close() error {
 	c.once.Do(func() { c.listener.open.Add(-1) })
-	return c.Conn.Close()
+	return c.socket.Close()
 }
 
 // busyAnswer is for an HTTP client that cannot be handed over.
@@ -120,7 +157,7 @@ func (e *Engine) busyAnswer() []byte {
 	return (&Refusal{statusServiceUnavailable, "busy"}).wire()
 }
 
-// handOff gives c's socket, and what was read from it, to the HTTP server.
+// handOff makes c's socket HTTP's, with what was read from it.
 func (l *loop) handOff(c *Conn, read []byte) {
 	e := l.eng
 	if e.http.over() {
@@ -133,32 +170,13 @@ func (l *loop) handOff(c *Conn, read []byte) {
 		l.refuseWith(c, e.busyAnswer())
 		return
 	}
-	conn, err := l.detach(c)
-	l.endHandshake()
-	if err != nil {
-		e.http.open.Add(-1)
-		e.opts.Logger.Warn("cannot hand a connection to the HTTP server", "error", err)
-		return
-	}
 	e.stats.http.Add(1)
-	handed := &handedConn{Conn: conn, read: append([]byte(nil), read...), listener: e.http}
-	if !e.http.offer(handed) {
-		e.stats.full.Add(1)
-		_ = handed.Close()
-	}
-}
-
-// detach turns c's socket into a net.Conn and forgets c. The socket leaves the
-// epoll first; net.FileConn then works on a duplicate of the descriptor.
-func (l *loop) detach(c *Conn) (net.Conn, error) {
 	c.mu.Lock()
 	c.state = stateGone
 	c.mu.Unlock()
 	l.poll.remove(int(c.fd))
-	f := os.NewFile(uintptr(c.fd), "socket")
-	defer f.Close()
-	defer l.left()
-	return net.FileConn(f)
+	l.endHandshake()
+	l.serveHTTP(int(c.fd), read)
 }
 
 // Adopt takes a connection that HTTP has yielded back: a client, or a proxy
@@ -174,20 +192,13 @@ func (e *Engine) Adopt(c net.Conn, read []byte) error {
 	if !ok {
 		return errors.New("engine: not a connection of this engine")
 	}
-	tcp, ok := handed.Conn.(syscall.Conn)
-	if !ok {
-		return errors.ErrUnsupported
-	}
-	raw, err := tcp.SyscallConn()
+	fd := -1
+	err := handed.control(func(s int) (err error) {
+		fd, err = unix.FcntlInt(uintptr(s), unix.F_DUPFD_CLOEXEC, 0)
+		return os.NewSyscallError("fcntl", err)
+	})
 	if err != nil {
 		return err
-	}
-	fd := -1
-	if ctl := raw.Control(func(s uintptr) { fd, err = unix.FcntlInt(s, unix.F_DUPFD_CLOEXEC, 0) }); ctl != nil {
-		return ctl
-	}
-	if err != nil {
-		return os.NewSyscallError("fcntl", err)
 	}
 	e.loops[fd%len(e.loops)].hand(arrival{fd, append(read, handed.read...)})
 	return nil

@@ -5,6 +5,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,10 +26,13 @@ type loop struct {
 	handshakes deque[timed]     // under way or just done, oldest first
 	pending    int              // handshakes under way
 	lingers    deque[timed]     // closing, by deadline
+	https      []*httpConn      // that it serves
+	unfinished int              // of these, with a request that has come in part
+	idle       *time.Timer      // for the first of these that may have been silent for too long
 	listener   *acceptor        // on the first loop only
 	armed      bool             // the clock ticks
 	arrived    bool             // a connection has come since the last tick
-	awake      bool             // see stayAwake
+	awake      bool             // see stayAwake, giveWay
 	trimScan   int64            // engine clock: when to think of the memory again, if not at rest before
 	stallScan  int64            // engine clock: when to look at the full sockets again
 	live       int              // descriptors owned
@@ -176,9 +180,14 @@ func (l *loop) woken(ev readiness) {
 	for _, f := range tasks {
 		f()
 	}
-	if l.awake = l.turn != nil && l.eng.sweeps.Load() > 0; l.awake {
+	switch {
+	case l.turn != nil && l.eng.sweeps.Load() > 0:
+		l.awake = true
 		l.turn.yield()
 		l.wakeUp()
+	case l.awake:
+		l.awake = false
+		runtime.Gosched()
 	}
 }
 
@@ -188,7 +197,16 @@ func (l *loop) woken(ev readiness) {
 // monitor looks, nobody would have the processor. A loop that has nothing to
 // do while a broadcast runs has given it up already.
 func (l *loop) stayAwake() {
-	if l.turn != nil && !l.awake && l.eng.sweeps.Load() > 0 {
+	if l.eng.sweeps.Load() > 0 {
+		l.giveWay()
+	}
+}
+
+// giveWay lets the workers run, on a single processor, before the loop waits in
+// epoll_wait, for the reason above: something was put into their queues here.
+// What the epoll has told already is served first.
+func (l *loop) giveWay() {
+	if l.turn != nil && !l.awake {
 		l.awake = true
 		l.wakeUp()
 	}
@@ -235,13 +253,14 @@ func (l *loop) tick(ev readiness) {
 	l.expireHandshakes(now)
 	l.makeRoom(now)
 	l.expireLingers(now)
+	l.expirePartial(now)
 	stalled := l.stalls.len()
 	if timeout := l.eng.opts.WriteTimeout.Milliseconds(); stalled > 0 && now >= l.stallScan {
 		l.stalls.expire(now - timeout)
 		l.stallScan = now + timeout/16
 	}
 	waiting := l.listener != nil && l.listener.retry()
-	if !l.arrived && stalled == 0 && !waiting && l.handshakes.len() == 0 && l.lingers.len() == 0 {
+	if !l.arrived && stalled == 0 && !waiting && l.handshakes.len() == 0 && l.lingers.len() == 0 && l.unfinished == 0 {
 		l.armed = false
 		l.setTimer(0)
 		l.trimScan = now

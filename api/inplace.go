@@ -1,0 +1,121 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"time"
+
+	"gorelay/engine"
+
+	"github.com/valyala/fasthttp"
+)
+
+// A push that goes out at once needs no goroutine: it never waits. Where the
+// listener can, it has such pushes answered in place, where their bytes come
+// in (engine.Answer), and fasthttp's server gets only connections on which
+// something else comes: a delayed push, any other request, a body that is large
+// or chunked, an error of any kind. It then reads the same bytes from the
+// beginning. So whatever is refused is refused there, and in one way.
+
+// inPlacer is a listener that has requests answered in place. engine.HTTP's is
+// one.
+type inPlacer interface {
+	// AnswerWith lets answer see all that comes first. Connections that have
+	// been silent for longer than idle are closed.
+	AnswerWith(answer engine.Answer, idle time.Duration)
+}
+
+// maxInPlace bounds a request, head and body, that is answered in place: a loop
+// has others to serve.
+const maxInPlace = 16 << 10
+
+var endOfHead = []byte("\r\n\r\n")
+
+// inPlace is the memory for answering a request in place.
+type inPlace struct {
+	head   bytes.Reader
+	reader *bufio.Reader // of head
+	header fasthttp.RequestHeader
+	answer fasthttp.ResponseHeader
+	body   []byte
+	ids    []byte
+}
+
+func newInPlace() *inPlace {
+	m := new(inPlace)
+	m.reader = bufio.NewReaderSize(&m.head, maxHeadBytes)
+	m.answer.SetContentType(contentType)
+	return m
+}
+
+// answerInPlace is an engine.Answer: it answers pushes that go out at once.
+func (s *Server) answerInPlace(read, dst []byte) (n int, out []byte, more bool) {
+	if len(read) < len(s.pushLine) {
+		return 0, dst, bytes.HasPrefix(s.pushLine, read)
+	}
+	if !bytes.HasPrefix(read, s.pushLine) {
+		return 0, dst, false
+	}
+	end := bytes.Index(read, endOfHead)
+	if end < 0 {
+		return 0, dst, len(read) < maxHeadBytes
+	}
+	m := s.inPlace.Get().(*inPlace)
+	defer s.inPlace.Put(m)
+	head := read[:end+len(endOfHead)]
+	if !m.readHead(head) {
+		return 0, dst, false
+	}
+	path, query := splitTarget(m.header.RequestURI())
+	if r, _ := s.routeOf(path, query); r != &routes[0] || s.admit(r, &m.header, query) != nil {
+		return 0, dst, false
+	}
+	n = len(head) + m.header.ContentLength()
+	if n > maxInPlace || n-len(head) > s.opts.MaxPushBytes {
+		return 0, dst, false
+	}
+	if len(read) < n {
+		return 0, dst, true
+	}
+	if !s.pushInPlace(m, read[len(head):n]) {
+		return 0, dst, false
+	}
+	m.answer.SetContentLength(len(m.body))
+	return n, append(append(dst, m.answer.Header()...), m.body...), false
+}
+
+// readHead reads the head of a request. It reports false unless it is one of
+// the common kind, of which nothing but its body follows.
+func (m *inPlace) readHead(head []byte) bool {
+	if len(head) > maxHeadBytes {
+		return false
+	}
+	m.head.Reset(head)
+	m.reader.Reset(&m.head)
+	m.header.Reset()
+	h := &m.header
+	return h.Read(m.reader) == nil && m.reader.Buffered() == 0 && m.head.Len() == 0 &&
+		h.IsHTTP11() && !h.ConnectionClose() && h.ContentLength() >= 0 &&
+		len(h.Peek(fasthttp.HeaderExpect)) == 0 && len(h.Peek(idempotencyHeader)) == 0
+}
+
+// pushInPlace delivers the push of a body and leaves the body of its answer in
+// m.body. It reports false if nothing was delivered.
+func (s *Server) pushInPlace(m *inPlace, body []byte) bool {
+	p, refused := readPush(body, s.opts.MaxDelay)
+	if refused != nil {
+		return false
+	}
+	now := engine.Now()
+	if p.settle(now, &s.opts) != nil || p.due != noTime {
+		return false
+	}
+	m.ids = s.name(&p, now, m.ids[:0])
+	matched, err := s.deliver(&p, now, nil)
+	if err != nil {
+		return false
+	}
+	s.accepted.Add(1)
+	m.body = appendAccepted(m.body[:0], &p, matched)
+	return true
+}

@@ -1,0 +1,269 @@
+package engine
+
+import (
+	"runtime/debug"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Answer answers requests of HTTP where the bytes are: on the loop, without a
+// goroutine a connection. It looks at what a connection has sent, from the
+// first byte of a request on.
+//
+//   - A request that it answers: it appends the answer to dst, and n is the
+//     length of the request. The connection stays open.
+//   - More of the request is needed: n is 0, and more is true. It is asked again
+//     with all of it.
+//   - Anything else: n is 0, more is false, and nothing has been done. The
+//     connection goes to the HTTP server, with these bytes.
+//
+// It must not block, and must not keep read.
+type Answer func(read, dst []byte) (n int, out []byte, more bool)
+
+const (
+	// partialRequest is the longest beginning of a request that the loop keeps,
+	// and partialTime how long, in milliseconds. The HTTP server has more
+	// patience.
+	partialRequest = receiveBuffer
+	partialTime    = 1000
+)
+
+// httpConn is a connection of HTTP's that its loop serves, as long as Answer
+// answers all that comes. Only the loop's goroutine touches it.
+type httpConn struct {
+	loop    *loop
+	fd      int    // -1 once it has left
+	place   int    // in loop.https
+	partial []byte // the beginning of a request
+	since   int64  // engine clock: when something came last; of a partial request, first
+}
+
+// serveHTTP serves a socket that belongs to HTTP. It is in no epoll; read was
+// read from it already.
+func (l *loop) serveHTTP(fd int, read []byte) {
+	h := &httpConn{loop: l, fd: fd, place: len(l.https)}
+	l.https = append(l.https, h)
+	defer h.rescue()
+	if !h.feed(read) {
+		return
+	}
+	if err := l.poll.add(fd, socketEvents, h.ready); err != nil {
+		l.eng.opts.Logger.Error("cannot watch a socket", "error", err)
+		h.close()
+		return
+	}
+	if l.idle == nil {
+		// Stopped when the loop has no such connection any more.
+		l.idle = time.AfterFunc(l.eng.http.idle(), func() { l.run(l.expireIdle) })
+	}
+}
+
+// ready is the epoll callback.
+func (h *httpConn) ready(ev readiness) {
+	if ev == pollerClosed || ev&readable == 0 {
+		return
+	}
+	defer h.rescue()
+	h.loop.stayAwake()
+	h.read(ev)
+}
+
+// read takes what the socket has, at most one buffer's worth in a turn.
+func (h *httpConn) read(ev readiness) {
+	l := h.loop
+	for h.fd >= 0 {
+		n, errno := recvNow(h.fd, l.buf)
+		if errno == unix.EAGAIN {
+			return
+		}
+		if errno != 0 || n == 0 {
+			h.close()
+			return
+		}
+		if !h.feed(l.buf[:n]) {
+			return
+		}
+		if n == len(l.buf) {
+			l.run(func() { h.ready(ev) }) // there may be more; the others have their turn first
+			return
+		}
+		if ev&hungUp == 0 {
+			return // that was all; more would be a new edge
+		}
+	}
+}
+
+// feed answers the requests in data. It reports false once the connection is
+// not the loop's any more.
+func (h *httpConn) feed(data []byte) bool {
+	l := h.loop
+	if h.partial != nil {
+		data = append(h.partial, data...)
+	}
+	answer, out := l.eng.http.answer(), l.reply[:0]
+	more := answer != nil
+	for len(data) > 0 && more {
+		var n int
+		if n, out, more = answer(data, out); n > 0 {
+			h.forget()
+			data, more = data[n:], true
+		} else if len(data) > partialRequest {
+			more = false
+		} else {
+			break
+		}
+	}
+	unsent, errno := h.send(out)
+	switch {
+	case errno != 0:
+		h.close()
+		return false
+	case len(unsent) > 0 || !more:
+		// Who does not take the answers is to be waited for.
+		h.handOver(data, unsent)
+		return false
+	}
+	h.keep(data)
+	return true
+}
+
+// send sends answers, and returns what the socket did not take.
+func (h *httpConn) send(answers []byte) (unsent []byte, errno unix.Errno) {
+	if len(answers) == 0 {
+		return nil, 0
+	}
+	l := h.loop
+	n, errno := sendNow(h.fd, answers)
+	if errno == unix.EAGAIN {
+		errno = 0
+	}
+	if l.reply = answers[:0]; cap(answers) > maxScratch {
+		l.reply = nil
+	}
+	l.giveWay()
+	return answers[n:], errno
+}
+
+// keep keeps the beginning of a request, or nothing.
+func (h *httpConn) keep(partial []byte) {
+	l := h.loop
+	switch {
+	case h.partial != nil: // and partial is more of the same
+		h.partial = partial
+		return
+	case len(partial) > 0:
+		h.partial = append([]byte(nil), partial...)
+		l.unfinished++
+		l.arm()
+	}
+	h.since = l.eng.now()
+}
+
+// forget gives up the beginning of a request.
+func (h *httpConn) forget() {
+	if h.partial != nil {
+		h.partial = nil
+		h.loop.unfinished--
+	}
+}
+
+// handOver gives the socket to the HTTP server, with what was read from it and
+// what it still has to be sent.
+func (h *httpConn) handOver(read, unsent []byte) {
+	e := h.loop.eng
+	if e.http.over() {
+		_, _ = sendNow(h.fd, e.busyAnswer()) // whether it arrives or not: this is the end
+		_ = unix.Shutdown(h.fd, unix.SHUT_WR)
+		h.close()
+		return
+	}
+	handed := &handedConn{
+		socket: newSocket(h.leave()), listener: e.http,
+		read: append([]byte(nil), read...), unsent: append([]byte(nil), unsent...),
+	}
+	if !e.http.offer(handed) {
+		e.stats.full.Add(1)
+		_ = handed.Close()
+	}
+}
+
+// close ends the connection.
+func (h *httpConn) close() {
+	_ = unix.Close(h.leave()) // the descriptor is gone whatever it returns
+	h.loop.eng.http.open.Add(-1)
+}
+
+// leave takes the connection off its loop and returns its descriptor.
+func (h *httpConn) leave() (fd int) {
+	l := h.loop
+	fd, h.fd = h.fd, -1
+	h.forget()
+	last := len(l.https) - 1
+	l.https[h.place] = l.https[last]
+	l.https[h.place].place = h.place
+	l.https[last] = nil
+	l.https = l.https[:last]
+	if last == 0 && l.idle != nil {
+		l.idle.Stop()
+		l.idle = nil
+	}
+	l.poll.remove(fd)
+	l.left()
+	return fd
+}
+
+// rescue ends the connection whose request made Answer panic, and nothing else.
+func (h *httpConn) rescue() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	e := h.loop.eng
+	e.stats.panics.Add(1)
+	// The panic's value may hold what a peer sent: the stack is enough.
+	e.opts.Logger.Error("panic while serving a request; its connection is closed", "stack", string(debug.Stack()))
+	if h.fd >= 0 {
+		_, _ = sendNow(h.fd, (&Refusal{statusInternalServerError, "internal error"}).wire())
+		h.close()
+	}
+}
+
+// expirePartial hands over those whose request does not come to an end.
+func (l *loop) expirePartial(now int64) {
+	for i := len(l.https) - 1; i >= 0 && l.unfinished > 0; i-- { // from the end: others move to where one leaves
+		if h := l.https[i]; h.partial != nil && now-h.since >= partialTime {
+			h.handOver(h.partial, nil)
+		}
+	}
+}
+
+// expireIdle closes the connections that have been silent for too long, and
+// comes back when the next may have been.
+func (l *loop) expireIdle() {
+	now, idle := l.eng.now(), l.eng.http.idle()
+	next := idle
+	for i := len(l.https) - 1; i >= 0; i-- {
+		h := l.https[i]
+		if left := idle - time.Duration(now-h.since)*time.Millisecond; left > 0 {
+			next = min(next, left)
+		} else if h.partial == nil {
+			h.close()
+		}
+	}
+	if l.idle != nil {
+		l.idle.Reset(next)
+	}
+}
+
+// endHTTP closes what the loop has of HTTP: the listener is closed. A request
+// that has come in part is refused.
+func (l *loop) endHTTP() {
+	for i := len(l.https) - 1; i >= 0; i-- {
+		if h := l.https[i]; h.partial != nil {
+			h.handOver(h.partial, nil)
+		} else {
+			h.close()
+		}
+	}
+}
