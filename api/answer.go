@@ -107,7 +107,16 @@ func closeLingering(ctx *fasthttp.RequestCtx) {
 // BusyAnswer is the whole HTTP answer to a client that cannot be served now,
 // for those who refuse connections before a Server sees them.
 func BusyAnswer() []byte {
-	body := refusalBody("relay is busy: try again later")
-	return fmt.Appendf(nil, "HTTP/1.1 503 Service Unavailable\r\nContent-Type: %s\r\nContent-Length: %d\r\nRetry-After: %s\r\nConnection: close\r\n\r\n%s",
-		contentType, len(body), retryAfter, body)
+	return wholeAnswer(&refusal{status: fasthttp.StatusServiceUnavailable, msg: "relay is busy: try again later", retry: true})
+}
+
+// wholeAnswer is r as a whole HTTP answer, behind which the connection ends.
+func wholeAnswer(r *refusal) []byte {
+	body := refusalBody(r.msg)
+	retry := ""
+	if r.retry {
+		retry = "Retry-After: " + retryAfter + "\r\n"
+	}
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n%sConnection: close\r\n\r\n%s",
+		r.status, fasthttp.StatusMessage(r.status), contentType, len(body), retry, body)
 }

@@ -98,7 +98,7 @@ func TestExpectContinue(t *testing.T) {
 
 func TestBrokenHTTP(t *testing.T) {
 	r := startRelay(t)
-	hasty := startRelay(t, func(o *Options, _ *recorder) { o.ReadTimeout = 100 * time.Millisecond })
+	hasty := startRelay(t, plainly, func(o *Options, _ *recorder) { o.ReadTimeout = 100 * time.Millisecond })
 	key := "X-API-KEY: " + testKey + "\r\n"
 	for _, test := range []struct {
 		name, sent string

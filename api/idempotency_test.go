@@ -139,6 +139,7 @@ func TestFullMemoryRefusesNewKeys(t *testing.T) {
 func TestTwinsDeliverOnce(t *testing.T) {
 	r := startRelay(t, func(_ *Options, rec *recorder) {
 		rec.enter, rec.leave = make(chan struct{}), make(chan struct{})
+		rec.plain = true
 	})
 	const body = `{"event_name":"e","subject":1,"token":"u"}`
 	var mu sync.Mutex
@@ -176,6 +177,7 @@ func TestTwinsDeliverOnce(t *testing.T) {
 func TestTwinOfARefusedPushTriesItself(t *testing.T) {
 	r := startRelay(t, func(_ *Options, rec *recorder) {
 		rec.enter, rec.leave = make(chan struct{}), make(chan struct{})
+		rec.plain = true
 		rec.err = engine.ErrSaturated
 	})
 	const body = `{"event_name":"e","subject":1,"token":"u"}`

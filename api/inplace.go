@@ -3,6 +3,7 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"net"
 	"time"
 
 	"gorelay/engine"
@@ -23,13 +24,28 @@ type inPlacer interface {
 	// AnswerWith lets answer see all that comes first. Connections that have
 	// been silent for longer than idle are closed.
 	AnswerWith(answer engine.Answer, idle time.Duration)
+	// Reserve prepares a connection that the listener has yielded for Return.
+	Reserve(c net.Conn) error
+	// Return takes the connection back, with what was read of the next
+	// requests. c is closed.
+	Return(c net.Conn, read []byte)
 }
+
+// returnAfter is how many pushes in a row that could have been answered in
+// place bring a connection back there. To hand it over and back costs about as
+// much as one of them saves.
+const returnAfter = 16
 
 // maxInPlace bounds a request, head and body, that is answered in place: a loop
 // has others to serve.
 const maxInPlace = 16 << 10
 
-var endOfHead = []byte("\r\n\r\n")
+var (
+	endOfHead = []byte("\r\n\r\n")
+
+	// failedAnswer is the whole answer to a request whose handling panicked.
+	failedAnswer = wholeAnswer(refusedInternal)
+)
 
 // inPlace is the memory for answering a request in place.
 type inPlace struct {
@@ -49,39 +65,44 @@ func newInPlace() *inPlace {
 }
 
 // answerInPlace is an engine.Answer: it answers pushes that go out at once.
-func (s *Server) answerInPlace(read, dst []byte) (n int, out []byte, more bool) {
-	if len(read) < len(s.pushLine) {
-		return 0, dst, bytes.HasPrefix(s.pushLine, read)
-	}
-	if !bytes.HasPrefix(read, s.pushLine) {
-		return 0, dst, false
+func (s *Server) answerInPlace(read, dst []byte) (n int, out []byte, v engine.Verdict) {
+	defer func() {
+		if s.recovered(recover()) {
+			n, out, v = 0, append(dst, failedAnswer...), engine.Last
+		}
+	}()
+	if line := s.pushLine[:min(len(read), len(s.pushLine))]; !bytes.HasPrefix(read, line) {
+		return 0, dst, engine.Foreign
 	}
 	end := bytes.Index(read, endOfHead)
 	if end < 0 {
-		return 0, dst, len(read) < maxHeadBytes
+		if len(read) < maxHeadBytes {
+			return 0, dst, engine.Partial
+		}
+		return 0, dst, engine.Foreign
 	}
 	m := s.inPlace.Get().(*inPlace)
 	defer s.inPlace.Put(m)
 	head := read[:end+len(endOfHead)]
 	if !m.readHead(head) {
-		return 0, dst, false
+		return 0, dst, engine.Foreign
 	}
 	path, query := splitTarget(m.header.RequestURI())
 	if r, _ := s.routeOf(path, query); r != &routes[0] || s.admit(r, &m.header, query) != nil {
-		return 0, dst, false
+		return 0, dst, engine.Foreign
 	}
 	n = len(head) + m.header.ContentLength()
 	if n > maxInPlace || n-len(head) > s.opts.MaxPushBytes {
-		return 0, dst, false
+		return 0, dst, engine.Foreign
 	}
 	if len(read) < n {
-		return 0, dst, true
+		return 0, dst, engine.Partial
 	}
 	if !s.pushInPlace(m, read[len(head):n]) {
-		return 0, dst, false
+		return 0, dst, engine.Foreign
 	}
 	m.answer.SetContentLength(len(m.body))
-	return n, append(append(dst, m.answer.Header()...), m.body...), false
+	return n, append(append(dst, m.answer.Header()...), m.body...), engine.Answered
 }
 
 // readHead reads the head of a request. It reports false unless it is one of
@@ -118,4 +139,26 @@ func (s *Server) pushInPlace(m *inPlace, body []byte) bool {
 	s.accepted.Add(1)
 	m.body = appendAccepted(m.body[:0], &p, matched)
 	return true
+}
+
+// returns counts what fasthttp's server has answered on a connection, and lets
+// the listener have it back behind the answer once that serves better.
+func (s *Server) returns(ctx *fasthttp.RequestCtx, plain bool) {
+	c, ok := ctx.Conn().(*conn)
+	if !ok {
+		return
+	}
+	if !plain || ctx.Request.Header.ConnectionClose() {
+		c.plain = 0
+		return
+	}
+	ln, ok := c.from.Listener.(inPlacer)
+	if c.plain++; !ok || c.plain < returnAfter || ln.Reserve(c.Conn) != nil {
+		return
+	}
+	ctx.Hijack(func(hijacked net.Conn) {
+		if c := unwrap(hijacked); c != nil {
+			ln.Return(c.Conn, buffered(hijacked))
+		}
+	})
 }

@@ -132,6 +132,7 @@ type conn struct {
 	arrival uint64
 	known   atomic.Bool // it has carried an admitted push
 	linger  atomic.Bool // set by the handler of the last request
+	plain   int         // see Server.returns; the handler's
 
 	mu     sync.Mutex
 	latest time.Time // no read may last longer; zero is no bound

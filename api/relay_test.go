@@ -76,6 +76,7 @@ type recorder struct {
 	full  error         // returned by Send to the token "full"
 	disk  error         // returned by Schedule and Cancel
 	panic any           // thrown by every call
+	plain bool          // see plainly
 
 	t        testing.TB
 	keys     atomic.Uint64
@@ -179,10 +180,7 @@ func startRelay(t *testing.T, set ...func(*Options, *recorder)) *relay {
 	for _, f := range set {
 		f(&o, rec)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	ln := listen(t, o, rec)
 	r := &relay{Server: NewServer(o, rec), addr: ln.Addr().String(), recorder: rec, log: log}
 	served := make(chan error, 1)
 	go func() { served <- r.Serve(ln) }()
@@ -201,6 +199,25 @@ func startRelay(t *testing.T, set ...func(*Options, *recorder)) *relay {
 	})
 	return r
 }
+
+// listen opens the port of a relay: an engine's, which answers what it can in
+// place, or a plain one.
+func listen(t *testing.T, o Options, rec *recorder) net.Listener {
+	t.Helper()
+	if !rec.plain {
+		e, _ := startEngine(t, o)
+		return e.HTTP()
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+// plainly makes a relay of which fasthttp sees everything, and whose recorder
+// may block.
+func plainly(_ *Options, rec *recorder) { rec.plain = true }
 
 // publisher is one connection to a relay.
 type publisher struct {

@@ -144,11 +144,12 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx, r *route, query, id []byte) *re
 	admitted(ctx)
 	j := s.jobs.Get().(*job)
 	defer s.putJob(j)
-	j.ctx, j.query, j.id, j.answer = ctx, query, id, j.answer[:0]
+	j.ctx, j.query, j.id, j.answer, j.plain = ctx, query, id, j.answer[:0], false
 	if refused := r.handlerOf(h)(s, j); refused != nil {
 		return refused
 	}
 	answerJSON(ctx, fasthttp.StatusOK, j.answer)
+	s.returns(ctx, j.plain)
 	return nil
 }
 

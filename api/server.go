@@ -106,6 +106,7 @@ type job struct {
 	body   []byte // see readBody
 	ids    []byte // texts of the ids of its pushes
 	answer []byte // whole
+	plain  bool   // a push that could have been answered in place
 }
 
 // Stats are counts since the start of a Server.
@@ -239,12 +240,19 @@ func (s *Server) handleBroken(ctx *fasthttp.RequestCtx, err error) {
 	closeLingering(ctx)
 }
 
-// recoverPanic, deferred, turns a panic into a 500. The value of the panic may
-// hold a piece of a request, so only the runtime's own errors are logged.
+// recoverPanic, deferred, turns a panic into a 500.
 func (s *Server) recoverPanic(ctx *fasthttp.RequestCtx) {
-	value := recover()
+	if s.recovered(recover()) {
+		refuse(ctx, refusedInternal)
+		closeLingering(ctx)
+	}
+}
+
+// recovered counts and logs a panic, unless value is nil. That may hold a piece
+// of a request, so only the runtime's own errors are logged.
+func (s *Server) recovered(value any) bool {
 	if value == nil {
-		return
+		return false
 	}
 	s.panics.Add(1)
 	cause := "panic"
@@ -252,8 +260,7 @@ func (s *Server) recoverPanic(ctx *fasthttp.RequestCtx) {
 		cause = err.Error()
 	}
 	s.opts.Logger.Error("request handler panicked", "cause", cause, "stack", string(debug.Stack()))
-	refuse(ctx, refusedInternal)
-	closeLingering(ctx)
+	return true
 }
 
 // quietLogger takes fasthttp's log. It keeps the formats and leaves out the

@@ -223,6 +223,7 @@ func TestPipelining(t *testing.T) {
 func TestShutdownFinishesWhatRunsAndRefusesTheRest(t *testing.T) {
 	r := startRelay(t, func(_ *Options, rec *recorder) {
 		rec.enter, rec.leave = make(chan struct{}), make(chan struct{})
+		rec.plain = true
 	})
 	running := r.dial(t).post(`{"event_name":"e","subject":"running"}`)
 	<-r.recorder.enter

@@ -23,20 +23,25 @@ func (s *Server) upgrade(ctx *fasthttp.RequestCtx) {
 	head := appendHead(nil, &ctx.Request.Header)
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(func(hijacked net.Conn) {
-		// What fasthttp wraps is a conn of ours, and that one wraps what the
-		// listener yielded.
-		wrapper, ok := hijacked.(interface{ UnsafeConn() net.Conn })
-		if !ok {
-			return
-		}
-		c, ok := wrapper.UnsafeConn().(*conn)
-		if !ok {
+		c := unwrap(hijacked)
+		if c == nil {
 			return
 		}
 		if err := s.adopter.Adopt(c.Conn, append(head, buffered(hijacked)...)); err != nil {
 			s.opts.Logger.Warn("cannot upgrade a connection that has served HTTP", "err", err)
 		}
 	})
+}
+
+// unwrap returns the connection that fasthttp has wrapped. That one wraps what
+// the listener yielded.
+func unwrap(hijacked net.Conn) *conn {
+	wrapper, ok := hijacked.(interface{ UnsafeConn() net.Conn })
+	if !ok {
+		return nil
+	}
+	c, _ := wrapper.UnsafeConn().(*conn)
+	return c
 }
 
 // appendHead appends the head of a request as it was sent, but for the case of

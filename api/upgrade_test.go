@@ -68,7 +68,7 @@ func TestBadHandshakeOnAUsedConnection(t *testing.T) {
 
 // Without an engine behind it there is no WebSocket path.
 func TestHandshakeWithoutAnAdopter(t *testing.T) {
-	r := startRelay(t)
+	r := startRelay(t, plainly)
 	r.dial(t).write("GET /ws HTTP/1.1\r\nHost: x\r\n\r\n").wantRefusal(404, "not found")
 }
 

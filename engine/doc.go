@@ -10,6 +10,7 @@
 //     connections' descriptors: it alone reads, takes out of the epoll, and
 //     closes them. It reads into one buffer, parses (reader.go), calls the
 //     Handler, and goes on with full sockets when they have room (outbound.go).
+//     It answers requests of HTTP too, those that never wait (httpconn.go).
 //   - One per shard (shard.go), the outbound worker. It sends what was queued
 //     for the shard's connections, and sweeps over all of them for broadcasts.
 //   - One for delayed messages (fire.go), which sleeps until the next is due,
@@ -18,7 +19,7 @@
 //   - Now and then one that gives memory back, and ends (memory.go).
 //
 // Publishers call [Engine.Send], [Engine.Broadcast], [Engine.Schedule] and so on from
-// goroutines of their own. No goroutine, buffer or timer belongs to an idle
+// goroutines of their own, or the first two from an [Answer]. No goroutine, buffer or timer belongs to an idle
 // connection.
 //
 // # The path of a connection
@@ -28,8 +29,10 @@
 //	head.go       the request head, judged as far as it has come
 //	handshake.go  ours: ws.Upgrader over the bytes in memory, into its shard,
 //	              101; too long, too slow, too many: refused
-//	handoff.go    not ours: to the HTTP server, with the bytes already read;
-//	              back again if a later request on it is a handshake
+//	httpconn.go   not ours, but HTTP's: the loop answers what an Answer can
+//	handoff.go    anything else: to the HTTP server, with the bytes already read;
+//	              back again if a later request on it is a handshake, or some
+//	              that the loop can answer
 //	conn.go       frames in; Identify moves the connection between shards
 //	closing.go    closed once, with a reason (reason.go); the close frame, the
 //	              peer's end or a deadline, the descriptor

@@ -56,12 +56,12 @@ func (h *httpListener) AnswerWith(answer Answer, idle time.Duration) {
 	h.answers.Store(&answering{answer, idle})
 }
 
-// answer is what AnswerWith has set, or nil.
-func (h *httpListener) answer() Answer {
+// answer asks what AnswerWith has set.
+func (h *httpListener) answer(read, dst []byte) (n int, out []byte, v Verdict) {
 	if a := h.answers.Load(); a != nil {
-		return a.answer
+		return a.answer(read, dst)
 	}
-	return nil
+	return 0, dst, Foreign
 }
 
 // idle is what AnswerWith has set.
@@ -123,7 +123,17 @@ type handedConn struct {
 	read     []byte
 	unsent   []byte // answers that go out first
 	listener *httpListener
+	reserved int // a second descriptor of the socket; see reserve
 	once     sync.Once
+}
+
+// reserve gets a second descriptor of the socket, for a loop: the first is the
+// Go runtime's for good.
+func (c *handedConn) reserve() error {
+	return c.control(func(fd int) (err error) {
+		c.reserved, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		return os.NewSyscallError("fcntl", err)
+	})
 }
 
 func (c *handedConn) Read(p []byte) (int, error) {
@@ -145,7 +155,12 @@ func (c *handedConn) Read(p []byte) (int, error) {
 }
 
 func (c *handedConn) Close() error {
-	c.once.Do(func() { c.listener.open.Add(-1) })
+	c.once.Do(func() {
+		c.listener.open.Add(-1)
+		if c.reserved >= 0 { // and never used: the peer is gone
+			_ = unix.Close(c.reserved)
+		}
+	})
 	return c.socket.Close()
 }
 
@@ -192,14 +207,37 @@ func (e *Engine) Adopt(c net.Conn, read []byte) error {
 	if !ok {
 		return errors.New("engine: not a connection of this engine")
 	}
-	fd := -1
-	err := handed.control(func(s int) (err error) {
-		fd, err = unix.FcntlInt(uintptr(s), unix.F_DUPFD_CLOEXEC, 0)
-		return os.NewSyscallError("fcntl", err)
-	})
-	if err != nil {
+	if err := handed.reserve(); err != nil {
 		return err
 	}
-	e.loops[fd%len(e.loops)].hand(arrival{fd, append(read, handed.read...)})
+	e.handBack(handed, read, false)
 	return nil
+}
+
+// Reserve prepares a connection that the listener has yielded for Return, which
+// cannot fail then.
+func (h *httpListener) Reserve(c net.Conn) error {
+	handed, ok := c.(*handedConn)
+	if !ok {
+		return errors.New("engine: not a connection of this listener")
+	}
+	return handed.reserve()
+}
+
+// Return gives a connection that Reserve has prepared to the loops: its next
+// requests may be some that they answer. read is what was read of these. c is
+// closed.
+func (h *httpListener) Return(c net.Conn, read []byte) {
+	h.eng.handBack(c.(*handedConn), read, true)
+	_ = c.Close()
+}
+
+// handBack hands a reserved connection's socket to a loop.
+func (e *Engine) handBack(c *handedConn, read []byte, http bool) {
+	fd := c.reserved
+	c.reserved = -1
+	if http {
+		e.http.open.Add(1)
+	}
+	e.loops[fd%len(e.loops)].hand(arrival{fd: fd, read: append(read, c.read...), http: http})
 }

@@ -132,10 +132,16 @@ func (s *server) wantNothingLeft(before map[string]string) {
 	if st := s.Stats(); st.Open != 0 || st.WaitingBytes != 0 {
 		s.t.Errorf("after the stop %d connections are open and %d bytes wait", st.Open, st.WaitingBytes)
 	}
+	if n := s.http.Open(); n != 0 {
+		s.t.Errorf("after the stop %d connections of HTTP are counted", n)
+	}
 	if held := s.partial.Load(); held != 0 {
 		s.t.Errorf("after the stop %d bytes of incomplete messages are counted", held)
 	}
 	for i, l := range s.loops {
+		if len(l.https) != 0 || l.unfinished != 0 || l.idle != nil {
+			s.t.Errorf("loop %d is left with %d connections of HTTP, %d unfinished", i, len(l.https), l.unfinished)
+		}
 		if l.live != 0 || l.pending != 0 || l.stalls.len() != 0 || len(l.heads) != 0 {
 			s.t.Errorf("loop %d is left with %d descriptors, %d handshakes, %d stalled, %d heads",
 				i, l.live, l.pending, l.stalls.len(), len(l.heads))

@@ -8,18 +8,21 @@ import (
 )
 
 // Answer answers requests of HTTP where the bytes are: on the loop, without a
-// goroutine a connection. It looks at what a connection has sent, from the
-// first byte of a request on.
-//
-//   - A request that it answers: it appends the answer to dst, and n is the
-//     length of the request. The connection stays open.
-//   - More of the request is needed: n is 0, and more is true. It is asked again
-//     with all of it.
-//   - Anything else: n is 0, more is false, and nothing has been done. The
-//     connection goes to the HTTP server, with these bytes.
-//
-// It must not block, and must not keep read.
-type Answer func(read, dst []byte) (n int, out []byte, more bool)
+// goroutine a connection. read is what a connection has sent, from the first
+// byte of a request on. If it answers the request, it appends the answer to dst
+// and returns the length of the request as n. It must not block, and must not
+// keep read.
+type Answer func(read, dst []byte) (n int, out []byte, v Verdict)
+
+// Verdict is what an Answer says of a request.
+type Verdict uint8
+
+const (
+	Foreign  Verdict = iota // nothing was done: the connection goes to the HTTP server, with these bytes
+	Partial                 // more of it is needed: it is asked again, with all of it
+	Answered                // and what follows it is the next request
+	Last                    // answered, and the connection ends behind the answer
+)
 
 const (
 	// partialRequest is the longest beginning of a request that the loop keeps,
@@ -59,6 +62,16 @@ func (l *loop) serveHTTP(fd int, read []byte) {
 	}
 }
 
+// resumeHTTP takes back a socket that the HTTP server has served.
+func (l *loop) resumeHTTP(a arrival) {
+	if l.eng.http.over() {
+		l.discard(a)
+		return
+	}
+	l.live++
+	l.serveHTTP(a.fd, a.read)
+}
+
 // ready is the epoll callback.
 func (h *httpConn) ready(ev readiness) {
 	if ev == pollerClosed || ev&readable == 0 {
@@ -77,7 +90,11 @@ func (h *httpConn) read(ev readiness) {
 		if errno == unix.EAGAIN {
 			return
 		}
-		if errno != 0 || n == 0 {
+		switch {
+		case errno == 0 && n == 0 && h.partial != nil:
+			h.handOver(h.partial, nil) // the HTTP server says what is missing
+			return
+		case errno != 0 || n == 0:
 			h.close()
 			return
 		}
@@ -101,25 +118,28 @@ func (h *httpConn) feed(data []byte) bool {
 	if h.partial != nil {
 		data = append(h.partial, data...)
 	}
-	answer, out := l.eng.http.answer(), l.reply[:0]
-	more := answer != nil
-	for len(data) > 0 && more {
+	out, verdict := l.reply[:0], Answered
+	for len(data) > 0 && verdict == Answered {
 		var n int
-		if n, out, more = answer(data, out); n > 0 {
+		n, out, verdict = l.eng.http.answer(data, out)
+		if verdict == Answered {
 			h.forget()
-			data, more = data[n:], true
-		} else if len(data) > partialRequest {
-			more = false
-		} else {
-			break
+			data = data[n:]
 		}
+	}
+	if verdict == Partial && len(data) > partialRequest {
+		verdict = Foreign
 	}
 	unsent, errno := h.send(out)
 	switch {
 	case errno != 0:
 		h.close()
 		return false
-	case len(unsent) > 0 || !more:
+	case verdict == Last:
+		_ = unix.Shutdown(h.fd, unix.SHUT_WR) // fails only if the peer is gone
+		h.close()
+		return false
+	case len(unsent) > 0 || verdict == Foreign:
 		// Who does not take the answers is to be waited for.
 		h.handOver(data, unsent)
 		return false
@@ -179,7 +199,7 @@ func (h *httpConn) handOver(read, unsent []byte) {
 		return
 	}
 	handed := &handedConn{
-		socket: newSocket(h.leave()), listener: e.http,
+		socket: newSocket(h.leave()), listener: e.http, reserved: -1,
 		read: append([]byte(nil), read...), unsent: append([]byte(nil), unsent...),
 	}
 	if !e.http.offer(handed) {

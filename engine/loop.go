@@ -57,6 +57,7 @@ type loop struct {
 type arrival struct {
 	fd   int
 	read []byte
+	http bool // it comes back from the HTTP server, to be served
 }
 
 const (
@@ -109,7 +110,7 @@ func (l *loop) close() {
 	late := l.inbox.sockets
 	l.inbox.mu.Unlock()
 	for _, a := range late {
-		_ = unix.Close(a.fd)
+		l.discard(a)
 	}
 	l.closeSignals()
 }
@@ -137,11 +138,19 @@ func (l *loop) hand(a arrival) {
 	l.inbox.mu.Lock()
 	if l.inbox.closed {
 		l.inbox.mu.Unlock()
-		_ = unix.Close(a.fd)
+		l.discard(a)
 		return
 	}
 	l.inbox.sockets = append(l.inbox.sockets, a)
 	l.signalLocked()
+}
+
+// discard closes a socket that no loop takes.
+func (l *loop) discard(a arrival) {
+	_ = unix.Close(a.fd)
+	if a.http {
+		l.eng.http.open.Add(-1)
+	}
 }
 
 // run lets the loop's goroutine call f.
@@ -172,7 +181,11 @@ func (l *loop) woken(ev readiness) {
 	l.inbox.conns, l.inbox.sockets, l.inbox.tasks = nil, nil, nil
 	l.inbox.mu.Unlock()
 	for _, a := range sockets {
-		l.adopt(a)
+		if a.http {
+			l.resumeHTTP(a)
+		} else {
+			l.adopt(a)
+		}
 	}
 	for _, c := range conns {
 		l.guard(c)
