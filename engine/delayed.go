@@ -12,8 +12,8 @@ import (
 // of the engine's clock, which is monotonic: a wall clock that jumps moves
 // nothing.
 //
-// There are two timer wheels. The near one holds whole messages. With a vault
-// a message that is not due within loadAhead lies in the far one, which holds
+// There are two timer wheels. The near one holds whole messages (bodies.go). With
+// a vault a message that is not due within loadAhead lies in the far one, which holds
 // little more than its key; its body is on disk alone and is read in time
 // (loadahead.go). One goroutine drives both (fire.go).
 type delayed struct {
@@ -27,7 +27,8 @@ type delayed struct {
 	listing sync.Mutex // held by the one that scans the wheels, before mu
 
 	mu       sync.Mutex
-	near     *timerWheel[packed]
+	near     *timerWheel[bodyRef]
+	bodies   bodies // of the near wheel
 	far      *timerWheel[farEntry]
 	where    handles
 	loaded   uint64              // up to here no message is in the far wheel or being loaded
@@ -41,6 +42,9 @@ type delayed struct {
 	undone   sync.Cond           // one of them is not any more
 	alarm    uint64              // when the goroutine wakes by itself; 0: it is awake
 	over     bool                // nothing is taken any more
+
+	rest      *time.Timer // see trimSoon
+	trimmedAt int         // messages then
 
 	earlier chan struct{} // something is to be done before the alarm
 	stop    chan struct{} // end once nothing is due
@@ -75,7 +79,7 @@ func (e *Engine) tagOf(tokens []string) uint32 {
 func newDelayed(e *Engine) *delayed {
 	d := &delayed{
 		eng: e, vault: e.opts.Vault,
-		near: newTimerWheel[packed](0), far: newTimerWheel[farEntry](0), clamped: noTick,
+		near: newTimerWheel[bodyRef](0), bodies: newBodies(), far: newTimerWheel[farEntry](0), clamped: noTick,
 		earlier: make(chan struct{}, 1), stop: make(chan struct{}), abort: make(chan struct{}),
 	}
 	d.undoing, d.undone.L = make(map[uint64]struct{}), &d.mu
@@ -162,6 +166,7 @@ func (d *delayed) add(batch []Delayed, receipt []byte) error {
 	for i := range batch {
 		d.insert(d.eng.tick(batch[i].Due), d.eng.tagOf(batch[i].Tokens), bodies[i])
 	}
+	d.trimSoon()
 	return nil
 }
 
@@ -198,8 +203,34 @@ func (d *delayed) insert(due uint64, tag uint32, body packed) {
 
 func (d *delayed) insertNear(due uint64, body packed) {
 	d.bytes += int64(len(body))
-	d.where.put(body.key(), nearHandle(d.near.Insert(due, body)))
+	d.where.put(body.key(), nearHandle(d.near.Insert(due, d.bodies.put(body))))
 	d.wakeAt(due)
+}
+
+// leaveNear forgets the body of a message that has left the near wheel. The
+// caller holds mu.
+func (d *delayed) leaveNear(r bodyRef) {
+	d.bytes -= int64(len(d.bodies.get(r)))
+	d.bodies.drop(r)
+	d.bodies.clean(d.liesAt, d.moveTo)
+}
+
+// liesAt reports whether the message that lay at r waits in the near wheel. The
+// caller holds mu.
+func (d *delayed) liesAt(p packed, r bodyRef) bool {
+	h, ok := d.where.get(p.key())
+	if !ok || !h.isNear() {
+		return false
+	}
+	_, at, ok := d.near.Get(h.timer())
+	return ok && at == r
+}
+
+// moveTo notes that the body of a message in the near wheel lies elsewhere. The
+// caller holds mu.
+func (d *delayed) moveTo(key uint64, r bodyRef) {
+	h, _ := d.where.get(key)
+	d.near.Replace(h.timer(), r)
 }
 
 // insertFar lets a message on disk wait. The far wheel's time is ahead of the
@@ -237,6 +268,9 @@ func (d *delayed) start() {
 func (d *delayed) halt(ctx context.Context) (left int) {
 	d.mu.Lock()
 	d.over = true
+	if d.rest != nil {
+		d.rest.Stop()
+	}
 	d.mu.Unlock()
 	close(d.stop)
 	abort := context.AfterFunc(ctx, func() { close(d.abort) })

@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -96,11 +97,13 @@ func (f *firing) fire() (fired, ok bool) {
 		f.mu.Unlock()
 		return false, true
 	}
-	more := f.near.Advance(min(now, f.sendable()), budget, func(p packed) {
+	more := f.near.Advance(min(now, f.sendable()), budget, func(r bodyRef) {
+		p := packed(strings.Clone(string(f.bodies.get(r)))) // its frame goes out from there
 		f.due = append(f.due, dueItem{f.near.elapsed, p})
-		f.bytes -= int64(len(p))
 		f.where.remove(p.key())
+		f.leaveNear(r)
 	})
+	f.trimSoon()
 	f.mu.Unlock()
 
 	missed := 0

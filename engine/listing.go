@@ -84,8 +84,8 @@ func (d *delayed) collect(c *candidates) []Place {
 		c.offer(place, d.eng.tagOf(tokens))
 	}
 	d.scan(func(cursor uint32) uint32 {
-		return d.near.Scan(cursor, scanSlice, func(due uint64, _ timerHandle, p packed) {
-			near(due, p)
+		return d.near.Scan(cursor, scanSlice, func(due uint64, _ timerHandle, r bodyRef) {
+			near(due, d.bodies.get(r))
 		})
 	})
 	d.scan(func(uint32) uint32 {

@@ -1,6 +1,9 @@
 package engine
 
-import "runtime/debug"
+import (
+	"runtime/debug"
+	"time"
+)
 
 const (
 	// trimStep is the least change in the number of connections that is worth
@@ -10,6 +13,11 @@ const (
 	// trimInterval is how long, in milliseconds, a loop that is never at rest
 	// goes without a look.
 	trimInterval = 60_000
+
+	// trimDelayed is the least change in the number of delayed messages that is
+	// worth a collection, and trimRest how long none may have come.
+	trimDelayed = 10_000
+	trimRest    = 200 * time.Millisecond
 )
 
 // trimMemory gives memory back to the system once many connections have come
@@ -25,4 +33,33 @@ func (e *Engine) trimMemory() {
 	}
 	// Ends by itself; Shutdown waits for it.
 	e.trims.Go(debug.FreeOSMemory)
+}
+
+// trimSoon does the same for delayed messages, once many have come or gone and
+// none does for a moment, or after a minute. The caller holds mu.
+func (d *delayed) trimSoon() {
+	n := d.lenLocked()
+	if d.rest == nil && !d.over && max(n-d.trimmedAt, d.trimmedAt-n) >= max(trimDelayed, d.trimmedAt/4) {
+		d.trimAfter(int(trimInterval * time.Millisecond / trimRest))
+	}
+}
+
+// trimAfter gives memory back at the first of so many looks at which no message
+// has come or gone since the one before, or at the last. The caller holds mu.
+func (d *delayed) trimAfter(looks int) {
+	came, waited := d.eng.stats.scheduled.Load(), d.lenLocked()
+	d.rest = time.AfterFunc(trimRest, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.rest = nil
+		n := d.lenLocked()
+		switch {
+		case d.over: // the engine stops
+		case looks > 1 && (n != waited || d.eng.stats.scheduled.Load() != came):
+			d.trimAfter(looks - 1)
+		default:
+			d.trimmedAt = n
+			d.eng.trims.Go(debug.FreeOSMemory) // Shutdown waits for it
+		}
+	})
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"runtime"
 	"testing"
+	"time"
 )
 
 // Memory is given back when the number of connections has changed by a lot,
@@ -35,4 +36,33 @@ func TestMemoryIsTrimmedAfterARamp(t *testing.T) {
 	defer s.open.Add(-trimStep)
 	s.dial("last")
 	await(t, "memory is trimmed", func() bool { return s.trimmedAt.Load() == trimStep+1 })
+}
+
+// And so is what accepting delayed messages has left behind, and what is left of
+// them when they are gone.
+func TestMemoryIsTrimmedAfterDelayedMessages(t *testing.T) {
+	s := serve(t, scripted{}, nil)
+	d := s.delayed
+	trimmedAt := func() int {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.trimmedAt
+	}
+	batch := make([]Delayed, 2*trimDelayed)
+	for i := range batch {
+		batch[i] = Delayed{Key: s.NewKey(), Due: Now().Add(time.Hour), Frame: textFrame("m"), Stamp: -1}
+	}
+	if err := s.Schedule(batch, nil); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "memory is trimmed", func() bool { return trimmedAt() == len(batch) })
+	for i := range batch[1:] {
+		if err := s.Cancel(batch[i].Key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.later(Now(), "", textFrame("due"), -1); err != nil { // what fires looks too
+		t.Fatal(err)
+	}
+	await(t, "it is trimmed again", func() bool { return trimmedAt() < trimDelayed/2 })
 }

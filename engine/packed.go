@@ -145,9 +145,9 @@ func (p packed) tag(e *Engine) uint32 {
 }
 
 // wire returns the frame, which starts at frame, with the time of sending in
-// its place.
+// its place. It is written into p, which must be the caller's own.
 func (p packed) wire(frame int, now time.Time) []byte {
-	wire := []byte(p[frame:])
+	wire := unsafe.Slice(unsafe.StringData(string(p)), len(p))[frame:]
 	if stamp := p.stamp(); stamp >= 0 {
 		stampTime(wire[len(wire)-stamp:], now)
 	}

@@ -79,11 +79,11 @@ func (d *delayed) take(key uint64) (due uint64, tag uint32, ok bool) {
 		d.bytes -= int64(len(it.body))
 		it.body = ""
 	case h.isNear():
-		var body packed
+		var body bodyRef
 		due, body, _ = d.near.Get(h.timer())
 		d.near.Cancel(h.timer())
-		d.bytes -= int64(len(body))
-		tag = body.tag(d.eng)
+		tag = d.bodies.get(body).tag(d.eng)
+		d.leaveNear(body)
 	default:
 		var entry farEntry
 		due, entry, _ = d.far.Get(h.timer())
@@ -148,7 +148,7 @@ func (d *delayed) look(keys []uint64) ([]Delayed, error) {
 			found[i] = d.heldItem(key).body.message()
 		case ok && h.isNear():
 			_, body, _ := d.near.Get(h.timer())
-			found[i] = body.message()
+			found[i] = d.bodies.get(body).message()
 		case ok:
 			stored = append(stored, key)
 		}
