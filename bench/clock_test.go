@@ -1,0 +1,37 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Whatever else runs: a clock never disagrees with the kernel's by more than it
+// takes to ask both.
+func TestClocksAgree(t *testing.T) {
+	stop := make(chan struct{})
+	for range 4 { // so that the processor is taken away
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		}()
+	}
+	defer close(stop)
+	for range 50 {
+		c := newClock()
+		var before, after unix.Timespec
+		_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &before)
+		now := c.now()
+		_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &after)
+		const allowed = 50 * time.Microsecond // of the closest of many pairs
+		if now < before.Nano()-int64(allowed) || now > after.Nano()+int64(allowed) {
+			t.Fatalf("%d is not from %d to %d", now, before.Nano(), after.Nano())
+		}
+	}
+}
