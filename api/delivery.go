@@ -51,7 +51,7 @@ func (s *Server) push(j *job) *refusal {
 		s.promises.finish(own, outcome{id: p.id, due: p.due, matched: matched})
 	}
 	j.answer = appendAccepted(j.answer, &p, matched)
-	j.plain = own == nil && p.due == noTime && len(j.body) <= maxInPlace/2
+	j.plain = p.due == noTime && len(j.body) <= maxInPlace/2
 	return nil
 }
 

@@ -32,8 +32,8 @@ type inPlacer interface {
 }
 
 // returnAfter is how many pushes in a row that could have been answered in
-// place bring a connection back there. To hand it over and back costs about as
-// much as one of them saves.
+// place bring a connection back there. To hand it over and back is several
+// system calls and a goroutine.
 const returnAfter = 16
 
 // maxInPlace bounds a request, head and body, that is answered in place: a loop
@@ -52,6 +52,7 @@ type inPlace struct {
 	head   bytes.Reader
 	reader *bufio.Reader // of head
 	header fasthttp.RequestHeader
+	uri    fasthttp.URI
 	answer fasthttp.ResponseHeader
 	body   []byte
 	ids    []byte
@@ -83,6 +84,7 @@ func (s *Server) answerInPlace(read, dst []byte) (n int, out []byte, v engine.Ve
 	}
 	m := s.inPlace.Get().(*inPlace)
 	defer s.inPlace.Put(m)
+	defer m.head.Reset(nil)
 	head := read[:end+len(endOfHead)]
 	if !m.readHead(head) {
 		return 0, dst, engine.Foreign
@@ -116,8 +118,14 @@ func (m *inPlace) readHead(head []byte) bool {
 	m.header.Reset()
 	h := &m.header
 	return h.Read(m.reader) == nil && m.reader.Buffered() == 0 && m.head.Len() == 0 &&
-		h.IsHTTP11() && !h.ConnectionClose() && h.ContentLength() >= 0 &&
-		len(h.Peek(fasthttp.HeaderExpect)) == 0 && len(h.Peek(idempotencyHeader)) == 0
+		isCommon(h) && m.uri.Parse(h.Host(), h.RequestURI()) == nil // as fasthttp's server does
+}
+
+// isCommon reports whether a request may be answered in place, as far as its
+// head tells.
+func isCommon(h *fasthttp.RequestHeader) bool {
+	return h.IsHTTP11() && !h.ConnectionClose() && h.ContentLength() >= 0 &&
+		len(h.PeekAll(fasthttp.HeaderExpect)) == 0 && len(h.PeekAll(idempotencyHeader)) == 0
 }
 
 // pushInPlace delivers the push of a body and leaves the body of its answer in
@@ -141,14 +149,16 @@ func (s *Server) pushInPlace(m *inPlace, body []byte) bool {
 	return true
 }
 
-// returns counts what fasthttp's server has answered on a connection, and lets
-// the listener have it back behind the answer once that serves better.
+// returns counts what fasthttp's server has done on a connection, and lets the
+// listener have it back behind the answer once that serves better. plain says
+// that the request was a push that might have been answered in place, but for
+// what its head tells.
 func (s *Server) returns(ctx *fasthttp.RequestCtx, plain bool) {
 	c, ok := ctx.Conn().(*conn)
 	if !ok {
 		return
 	}
-	if !plain || ctx.Request.Header.ConnectionClose() {
+	if !plain || !isCommon(&ctx.Request.Header) {
 		c.plain = 0
 		return
 	}

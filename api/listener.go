@@ -58,8 +58,11 @@ func (l *listener) Accept() (net.Conn, error) {
 	l.mu.Lock()
 	l.arrivals++
 	c := &conn{Conn: raw, from: l, arrival: l.arrivals, latest: l.deadline}
+	if in, ok := raw.(interface{ Known() bool }); ok {
+		c.known.Store(in.Known()) // it has been answered in place: it is no newcomer
+	}
 	var stranger *conn
-	if l.room > 0 && l.inUse() >= l.room {
+	if l.room > 0 && !c.known.Load() && l.inUse() >= l.room {
 		if stranger = l.oldestStranger(); stranger != nil {
 			delete(l.open, stranger)
 		}

@@ -69,3 +69,27 @@ func TestShutdownMeetsNewHalfRequests(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A publisher that has been answered in place is no stranger when it is handed
+// over, and takes nobody's place.
+func TestPublishersInPlaceAreKnown(t *testing.T) {
+	const most = 8
+	r := startRelay(t, func(o *Options, _ *recorder) { o.MaxConns = most })
+	stranger := r.dial(t).write(healthRequest)
+	stranger.wantAnswer(200, healthBody)
+	var publishers []*publisher
+	for range most - 1 {
+		p := r.dial(t).post(`{"event_name":"e","subject":0}`)
+		p.wantStatus(200)
+		publishers = append(publishers, p)
+	}
+	for range 3 {
+		for _, p := range publishers {
+			p.post(`{"event_name":"e","subject":1,"delay_seconds":9}`)
+		}
+		for _, p := range publishers {
+			p.wantStatus(200)
+		}
+	}
+	stranger.write(healthRequest).wantAnswer(200, healthBody)
+}

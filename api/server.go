@@ -106,7 +106,7 @@ type job struct {
 	body   []byte // see readBody
 	ids    []byte // texts of the ids of its pushes
 	answer []byte // whole
-	plain  bool   // a push that could have been answered in place
+	plain  bool   // see Server.returns
 }
 
 // Stats are counts since the start of a Server.
@@ -224,6 +224,7 @@ func (s *Server) putJob(j *job) {
 func (s *Server) refuse(ctx *fasthttp.RequestCtx, r *refusal) {
 	s.refused.Add(1)
 	refuse(ctx, r)
+	s.returns(ctx, false)
 	if leavesUnread(ctx) {
 		closeLingering(ctx)
 	}

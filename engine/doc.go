@@ -19,7 +19,7 @@
 //   - Now and then one that gives memory back, and ends (memory.go).
 //
 // Publishers call [Engine.Send], [Engine.Broadcast], [Engine.Schedule] and so on from
-// goroutines of their own, or the first two from an [Answer]. No goroutine, buffer or timer belongs to an idle
+// goroutines of their own; those that never wait from an [Answer] too. No goroutine, buffer or timer belongs to an idle
 // connection.
 //
 // # The path of a connection

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -26,9 +27,6 @@ type httpListener struct {
 	closed    chan struct{}
 }
 
-// httpBacklog is how many connections may wait for the server to accept them.
-const httpBacklog = 256
-
 // answering is how the loops answer requests.
 type answering struct {
 	answer Answer
@@ -36,7 +34,7 @@ type answering struct {
 }
 
 func newHTTPListener(e *Engine, addr net.Addr) *httpListener {
-	return &httpListener{eng: e, addr: addr, conns: make(chan net.Conn, httpBacklog), closed: make(chan struct{})}
+	return &httpListener{eng: e, addr: addr, conns: make(chan net.Conn, e.opts.MaxHTTPConns), closed: make(chan struct{})}
 }
 
 // Accept implements net.Listener.
@@ -102,18 +100,14 @@ func (h *httpListener) over() bool {
 	}
 }
 
-// offer hands a connection over without blocking. It reports false if the
-// server is closed or does not keep up.
+// offer hands a connection over. There is room for all that may be open. It
+// reports false if the server is closed.
 func (h *httpListener) offer(c net.Conn) bool {
 	if h.over() {
 		return false
 	}
-	select {
-	case h.conns <- c:
-		return true
-	default:
-		return false
-	}
+	h.conns <- c
+	return true
 }
 
 // handedConn is a connection of the HTTP server's that starts with the bytes
@@ -122,27 +116,20 @@ type handedConn struct {
 	socket
 	read     []byte
 	unsent   []byte // answers that go out first
+	known    bool   // the loop has answered requests of it
+	silent   bool   // nothing has come since it was answered last
 	listener *httpListener
-	reserved int // a second descriptor of the socket; see reserve
-	once     sync.Once
-}
 
-// reserve gets a second descriptor of the socket, for a loop: the first is the
-// Go runtime's for good.
-func (c *handedConn) reserve() error {
-	return c.control(func(fd int) (err error) {
-		c.reserved, err = unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
-		return os.NewSyscallError("fcntl", err)
-	})
+	mu       sync.Mutex
+	closed   bool
+	reserved int // a second descriptor of the socket, -1 for none; see Reserve
 }
 
 func (c *handedConn) Read(p []byte) (int, error) {
 	if len(c.unsent) > 0 {
-		_ = c.SetWriteDeadline(time.Now().Add(c.listener.eng.opts.WriteTimeout))
-		if _, err := c.socket.Write(c.unsent); err != nil {
+		if err := c.sendUnsent(); err != nil {
 			return 0, err
 		}
-		c.unsent = nil
 	}
 	if len(c.read) > 0 {
 		n := copy(p, c.read)
@@ -151,17 +138,51 @@ func (c *handedConn) Read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	return c.socket.Read(p)
+	n, err := c.socket.Read(p)
+	if timeout, ok := err.(net.Error); ok && c.silent && timeout.Timeout() {
+		err = io.EOF // between two requests that is no error to tell the client of
+	}
+	c.silent = c.silent && n == 0
+	return n, err
 }
 
+func (c *handedConn) sendUnsent() error {
+	if err := c.SetWriteDeadline(time.Now().Add(c.listener.eng.opts.WriteTimeout)); err != nil {
+		return err
+	}
+	if _, err := c.socket.Write(c.unsent); err != nil {
+		return err
+	}
+	c.unsent = nil
+	return c.SetWriteDeadline(time.Time{})
+}
+
+// Known reports whether requests of the connection have been answered before it
+// was handed over.
+func (c *handedConn) Known() bool { return c.known }
+
 func (c *handedConn) Close() error {
-	c.once.Do(func() {
+	c.mu.Lock()
+	if !c.closed {
+		c.closed = true
 		c.listener.open.Add(-1)
-		if c.reserved >= 0 { // and never used: the peer is gone
-			_ = unix.Close(c.reserved)
-		}
-	})
+	}
+	if c.reserved >= 0 { // the peer is gone before it was used
+		_ = unix.Close(c.reserved)
+		c.reserved = -1
+	}
+	c.mu.Unlock()
 	return c.socket.Close()
+}
+
+// duplicate returns a second descriptor of the socket, for a loop: the first is
+// the Go runtime's for good.
+func (c *handedConn) duplicate() (fd int, err error) {
+	err = c.control(func(own int) (err error) {
+		fd, err = unix.FcntlInt(uintptr(own), unix.F_DUPFD_CLOEXEC, 0)
+		return os.NewSyscallError("fcntl", err)
+	})
+	return fd, err
 }
 
 // busyAnswer is for an HTTP client that cannot be handed over.
@@ -191,7 +212,7 @@ func (l *loop) handOff(c *Conn, read []byte) {
 	c.mu.Unlock()
 	l.poll.remove(int(c.fd))
 	l.endHandshake()
-	l.serveHTTP(int(c.fd), read)
+	l.serveHTTP(int(c.fd), read, false)
 }
 
 // Adopt takes a connection that HTTP has yielded back: a client, or a proxy
@@ -207,37 +228,51 @@ func (e *Engine) Adopt(c net.Conn, read []byte) error {
 	if !ok {
 		return errors.New("engine: not a connection of this engine")
 	}
-	if err := handed.reserve(); err != nil {
+	fd, err := handed.duplicate()
+	if err != nil {
 		return err
 	}
-	e.handBack(handed, read, false)
+	e.handBack(arrival{fd: fd, read: append(read, handed.read...)})
 	return nil
 }
 
 // Reserve prepares a connection that the listener has yielded for Return, which
-// cannot fail then.
+// cannot fail then for want of descriptors.
 func (h *httpListener) Reserve(c net.Conn) error {
 	handed, ok := c.(*handedConn)
 	if !ok {
 		return errors.New("engine: not a connection of this listener")
 	}
-	return handed.reserve()
-}
-
-// Return gives a connection that Reserve has prepared to the loops: its next
-// requests may be some that they answer. read is what was read of these. c is
-// closed.
-func (h *httpListener) Return(c net.Conn, read []byte) {
-	h.eng.handBack(c.(*handedConn), read, true)
-	_ = c.Close()
-}
-
-// handBack hands a reserved connection's socket to a loop.
-func (e *Engine) handBack(c *handedConn, read []byte, http bool) {
-	fd := c.reserved
-	c.reserved = -1
-	if http {
-		e.http.open.Add(1)
+	fd, err := handed.duplicate()
+	if err != nil {
+		return err
 	}
-	e.loops[fd%len(e.loops)].hand(arrival{fd: fd, read: append(read, c.read...), http: http})
+	handed.mu.Lock()
+	defer handed.mu.Unlock()
+	if handed.closed {
+		_ = unix.Close(fd)
+		return net.ErrClosed
+	}
+	handed.reserved = fd
+	return nil
 }
+
+// Return gives a connection that Reserve has prepared to the loops, which answer
+// as AnswerWith has said: the next requests may be some of these. read is what
+// was read of them. c is closed.
+func (h *httpListener) Return(c net.Conn, read []byte) {
+	handed := c.(*handedConn)
+	defer handed.Close()
+	handed.mu.Lock()
+	fd := handed.reserved
+	handed.reserved = -1
+	handed.mu.Unlock()
+	if fd < 0 {
+		return // it was closed meanwhile
+	}
+	h.open.Add(1)
+	h.eng.handBack(arrival{fd: fd, read: append(read, handed.read...), http: true})
+}
+
+// handBack hands a socket of the HTTP server's to a loop.
+func (e *Engine) handBack(a arrival) { e.loops[a.fd%len(e.loops)].hand(a) }

@@ -38,14 +38,15 @@ type httpConn struct {
 	loop    *loop
 	fd      int    // -1 once it has left
 	place   int    // in loop.https
+	known   bool   // a request of it has been answered
 	partial []byte // the beginning of a request
 	since   int64  // engine clock: when something came last; of a partial request, first
 }
 
 // serveHTTP serves a socket that belongs to HTTP. It is in no epoll; read was
 // read from it already.
-func (l *loop) serveHTTP(fd int, read []byte) {
-	h := &httpConn{loop: l, fd: fd, place: len(l.https)}
+func (l *loop) serveHTTP(fd int, read []byte, known bool) {
+	h := &httpConn{loop: l, fd: fd, place: len(l.https), known: known}
 	l.https = append(l.https, h)
 	defer h.rescue()
 	if !h.feed(read) {
@@ -69,7 +70,7 @@ func (l *loop) resumeHTTP(a arrival) {
 		return
 	}
 	l.live++
-	l.serveHTTP(a.fd, a.read)
+	l.serveHTTP(a.fd, a.read, true)
 }
 
 // ready is the epoll callback.
@@ -124,10 +125,12 @@ func (h *httpConn) feed(data []byte) bool {
 		n, out, verdict = l.eng.http.answer(data, out)
 		if verdict == Answered {
 			h.forget()
+			h.known = true
 			data = data[n:]
 		}
 	}
-	if verdict == Partial && len(data) > partialRequest {
+	if verdict == Partial && (len(data) > partialRequest || !h.known) {
+		// The HTTP server makes room when strangers hold all that there is.
 		verdict = Foreign
 	}
 	unsent, errno := h.send(out)
@@ -193,19 +196,22 @@ func (h *httpConn) forget() {
 func (h *httpConn) handOver(read, unsent []byte) {
 	e := h.loop.eng
 	if e.http.over() {
-		_, _ = sendNow(h.fd, e.busyAnswer()) // whether it arrives or not: this is the end
+		if len(unsent) == 0 { // else it would lie in the middle of an answer
+			unsent = e.busyAnswer()
+		}
+		_, _ = sendNow(h.fd, unsent) // whether it arrives or not: this is the end
 		_ = unix.Shutdown(h.fd, unix.SHUT_WR)
 		h.close()
 		return
 	}
 	handed := &handedConn{
-		socket: newSocket(h.leave()), listener: e.http, reserved: -1,
+		socket: newSocket(h.leave()), listener: e.http, reserved: -1, known: h.known, silent: len(read) == 0,
 		read: append([]byte(nil), read...), unsent: append([]byte(nil), unsent...),
 	}
 	if !e.http.offer(handed) {
-		e.stats.full.Add(1)
-		_ = handed.Close()
+		_ = handed.Close() // it has closed just now
 	}
+	h.loop.giveWay()
 }
 
 // close ends the connection.
@@ -276,14 +282,22 @@ func (l *loop) expireIdle() {
 	}
 }
 
-// endHTTP closes what the loop has of HTTP: the listener is closed. A request
-// that has come in part is refused.
+// endHTTP closes what the loop has of HTTP: the listener is closed. What has
+// come before is answered, or refused.
 func (l *loop) endHTTP() {
-	for i := len(l.https) - 1; i >= 0; i-- {
-		if h := l.https[i]; h.partial != nil {
-			h.handOver(h.partial, nil)
-		} else {
-			h.close()
-		}
+	for len(l.https) > 0 {
+		l.https[len(l.https)-1].end()
+	}
+}
+
+func (h *httpConn) end() {
+	defer h.rescue()
+	h.read(readable)
+	switch {
+	case h.fd < 0: // that was its end
+	case h.partial != nil:
+		h.handOver(h.partial, nil)
+	default:
+		h.close()
 	}
 }

@@ -75,6 +75,8 @@ func TestAnswerInPlace(t *testing.T) {
 	all := bytes.Join([][]byte{put("a"), put("bc"), put("d")}, nil)
 	for cut := range all {
 		c := s.connect(0)
+		s.write(c, put("z"))
+		wantRead(t, c, "z\n")
 		s.write(c, all[:cut])
 		s.write(c, all[cut:])
 		wantRead(t, c, "a\nbc\nd\n")
@@ -132,6 +134,20 @@ func TestPartialRequestIsHandedOver(t *testing.T) {
 	}
 }
 
+// Who has never been answered cannot hold a place with half a request: the HTTP
+// server has it at once, and ends it when others need the place.
+func TestHalfARequestOfAStrangerIsHandedOver(t *testing.T) {
+	s := serveInPlace(t, time.Hour, nil)
+	s.http.AnswerWith(func(read, dst []byte) (int, []byte, Verdict) { return 0, dst, Partial }, time.Hour)
+	c := s.connect(0)
+	s.write(c, put("a"))
+	handed := s.handedOver()
+	wantRead(t, handed, string(put("a")))
+	if handed.(*handedConn).Known() {
+		t.Error("it is none")
+	}
+}
+
 // A client that does not take its answers gets them all the same, in order and
 // before those of the HTTP server.
 func TestUnreadAnswersAreKept(t *testing.T) {
@@ -181,6 +197,22 @@ func TestClosedListenerEndsThoseOnTheLoops(t *testing.T) {
 	wantHangUp(t, idle)
 	if answer, err := io.ReadAll(half); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 503") {
 		t.Errorf("half a request: %q, %v", answer, err)
+	}
+}
+
+// What has come before the listener closes is answered.
+func TestClosedListenerAnswersWhatHasCome(t *testing.T) {
+	s := serveInPlace(t, time.Hour, func(o *Options) { o.Loops = 1 })
+	c := s.connect(0)
+	s.write(c, put("a"))
+	wantRead(t, c, "a\n")
+	l := s.loops[0]
+	onLoop(l, func() {
+		s.write(c, put("b")) // the loop cannot have read it
+		l.endHTTP()
+	})
+	if answer, err := io.ReadAll(c); err != nil || string(answer) != "b\n" {
+		t.Errorf("%q, %v", answer, err)
 	}
 }
 
@@ -263,6 +295,49 @@ func TestReservedConnectionCloses(t *testing.T) {
 	wantHangUp(t, c)
 	if err := s.http.Reserve(c); err == nil {
 		t.Error("reserved a connection of another's")
+	}
+}
+
+// Whoever closes a connection, and whenever, each descriptor is closed once.
+func TestReservedConnectionIsClosedByAnother(t *testing.T) {
+	s := serveInPlace(t, time.Hour, nil)
+	c := s.connect(0)
+	s.write(c, []byte("GET /\n"))
+	handed := s.handedOver()
+	if err := s.http.Reserve(handed); err != nil {
+		t.Fatal(err)
+	}
+	_ = handed.Close()
+	s.http.Return(handed, put("a"))
+	wantHangUp(t, c)
+	if n := s.Stats().HTTP; n != 0 {
+		t.Errorf("%d connections are counted", n)
+	}
+	if err := s.http.Reserve(handed); err == nil {
+		t.Error("reserved what was closed")
+	}
+}
+
+// Between two requests a timeout is the end of a connection, not an error.
+func TestSilenceBehindUnreadAnswers(t *testing.T) {
+	s := serveInPlace(t, time.Hour, nil)
+	c := s.connect(4096)
+	s.write(c, put("big"))
+	handed := s.handedOver()
+	read := make(chan error, 1)
+	go func() {
+		if err := handed.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+			t.Error(err)
+		}
+		_, err := handed.Read(make([]byte, 1))
+		read <- err
+	}()
+	wantRead(t, c, "big\n"+string(make([]byte, bigAnswer)))
+	if err := <-read; err != io.EOF {
+		t.Errorf("Read: %v", err)
+	}
+	if !handed.(*handedConn).Known() {
+		t.Error("it is a stranger")
 	}
 }
 

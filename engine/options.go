@@ -18,7 +18,7 @@ type Options struct {
 
 	MaxConns      int // open WebSocket connections; past it 503
 	MaxHandshakes int // handshakes under way; past it the oldest are dropped, once they take over a second
-	MaxHTTPConns  int // connections handed to HTTP and not yet closed; past it 503
+	MaxHTTPConns  int // connections of HTTP, on the loops and handed over; past it 503
 
 	// HTTPBusy is the whole HTTP answer to a client that cannot be handed to
 	// HTTP, because of MaxHTTPConns or a stop; nil is a plain 503.

@@ -31,8 +31,8 @@ func (s socket) Write(p []byte) (int, error) {
 	return n, netError(err)
 }
 
-// netError is the error of a connection: that of an expired deadline is a
-// net.Error, and that of a closed connection is net.ErrClosed.
+// netError is the error of reading or writing as a connection has it: that of an
+// expired deadline is a net.Error, and of a closed one net.ErrClosed.
 func netError(err error) error {
 	var path *fs.PathError
 	switch {

@@ -10,7 +10,7 @@ import (
 type counters struct {
 	accepted     atomic.Int64 // sockets accepted
 	acceptFailed atomic.Int64 // pauses for want of descriptors
-	http         atomic.Int64 // connections handed to the HTTP server
+	http         atomic.Int64 // connections of HTTP, answered on the loops or handed over
 	upgraded     atomic.Int64 // handshakes that succeeded
 	full         atomic.Int64 // refused for want of room: MaxConns, MaxHTTPConns, the HTTP server's backlog
 	framesIn     atomic.Int64 // messages, fragments and control frames of clients
@@ -34,7 +34,7 @@ type counters struct {
 // Stats is a snapshot of an engine. Counts are since its start.
 type Stats struct {
 	Open         int64 // WebSocket connections now
-	HTTP         int64 // connections of the HTTP server now
+	HTTP         int64 // connections of HTTP now, on the loops and handed over
 	Delayed      int   // messages waiting for their time now
 	WaitingBytes int64 // unicast bytes waiting for sockets now
 

@@ -91,6 +91,7 @@ func (d *delayed) take(key uint64) (due uint64, tag uint32, ok bool) {
 		due, tag = due-uint64(entry.early), entry.tag
 	}
 	d.where.remove(key)
+	d.trimSoon()
 	return due, tag, true
 }
 
