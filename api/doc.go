@@ -5,6 +5,8 @@
 //
 // # A push
 //
+//	at once, and of the common kind        inplace.go: on the engine's loop
+//	any other, and any other request       server.go: on a goroutine of fasthttp's
 //	request head -> path, method, key      routes.go, apikey.go
 //	body         -> bounded, as it arrives body.go
 //	a retry      -> the answer of before   idempotency.go, receipt.go

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"os"
 	"runtime"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,6 +46,8 @@ const (
 	bodyHoles     = 1 << 20           // so many bytes of holes are not worth cleaning
 	bodyLooks     = 64                // chunks that a cleaning looks at, at most
 	bodyHead      = 4                 // the length before each message
+	bodyFetch     = 4 * cacheLine     // what is fetched before it is needed
+	cacheLine     = 64
 )
 
 func newBodies() bodies { return bodies{filling: noIndex} }
@@ -79,6 +82,14 @@ func (b *bodies) get(r bodyRef) packed {
 	mem := b.chunks[r.chunk].mem[r.at:]
 	n := binary.NativeEndian.Uint32(mem)
 	return packedFrom(mem[bodyHead : bodyHead+n])
+}
+
+// fetch begins to load the message at r from memory, as far as most are long.
+func (b *bodies) fetch(r bodyRef) {
+	mem := b.chunks[r.chunk].mem[r.at:]
+	for at := 0; at < min(len(mem), bodyFetch); at += cacheLine {
+		prefetch(unsafe.Pointer(&mem[at]))
+	}
 }
 
 // drop forgets the message at r.

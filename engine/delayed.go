@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -21,8 +22,8 @@ type delayed struct {
 	vault  Vault // nil: everything is near
 	missed missed
 	recent recentKeys // cancelled, without a vault
-	sent   sentLog    // with a vault
-	unread time.Time  // when it was last logged that the vault does not read; the goroutine's
+	sent   sentLog
+	unread time.Time // when it was last logged that the vault does not read; the goroutine's
 
 	listing sync.Mutex // held by the one that scans the wheels, before mu
 
@@ -30,7 +31,7 @@ type delayed struct {
 	near     *timerWheel[bodyRef]
 	bodies   bodies // of the near wheel
 	far      *timerWheel[farEntry]
-	where    handles
+	where    handles             // of all that waits, and for a moment of what was sent
 	loaded   uint64              // up to here no message is in the far wheel or being loaded
 	clamped  uint64              // the earliest message that is in the far wheel later than it is due; noTick for none
 	loading  []loadingItem       // left the far wheel, not yet in the near one
@@ -279,11 +280,24 @@ func (d *delayed) halt(ctx context.Context) (left int) {
 	return d.len()
 }
 
-// forgetAll takes out of the vault all that was sent. The goroutine has ended,
-// and nothing waits for a socket any more.
-func (d *delayed) forgetAll() {
-	d.sent.forget(d.vault, noTick)
+// forget takes out of the vault, and of where, what was sent. In where it stood
+// with a handle of an entry that has left.
+func (d *delayed) forget(keys []uint64) {
+	if d.vault != nil {
+		d.vault.Remove(keys)
+	}
+	for part := range slices.Chunk(keys, fireBatch) {
+		d.mu.Lock()
+		for _, key := range part {
+			d.where.remove(key)
+		}
+		d.mu.Unlock()
+	}
 }
+
+// forgetAll forgets all that was sent. The goroutine has ended, and nothing waits
+// for a socket any more.
+func (d *delayed) forgetAll() { d.sent.forget(d.forget, noTick) }
 
 // len is the number of messages waiting.
 func (d *delayed) len() int {

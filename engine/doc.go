@@ -66,6 +66,7 @@
 //	loadahead.go  up to two seconds before its time: read from the vault, into the near
 //	              wheel. What is due sooner, and all without a vault, goes
 //	              there at once
+//	bodies.go     where the messages of the near wheel lie, outside of the heap
 //	fire.go       at its time: sent like Send or Broadcast, or held back while
 //	              the engine is saturated; then out of the vault
 //	missed.go     at the start: the wheels filled from the vault; what was due

@@ -29,7 +29,7 @@ func (d *delayed) run() {
 		if !ok {
 			return
 		}
-		d.sent.forget(d.vault, uint64(d.eng.now()))
+		d.sent.forget(d.forget, uint64(d.eng.now()))
 		if loaded || fired {
 			continue
 		}
@@ -77,14 +77,16 @@ func (d *delayed) sleep() time.Duration {
 type firing struct {
 	*delayed
 	due    []dueItem // the batch that is being sent
+	now    time.Time // when it began to be sent
 	keys   []uint64  // of it, what was sent
 	tokens []string
 }
 
 // dueItem is a message that has left the near wheel.
 type dueItem struct {
-	at   uint64 // when it was due, engine clock
-	body packed // "" once it was sent or taken back
+	at   uint64  // when it was due, engine clock
+	ref  bodyRef // see takeBodies
+	body packed  // "" once it was sent or taken back
 }
 
 // fire sends a batch of what is due. It reports whether there was any; ok is
@@ -98,13 +100,15 @@ func (f *firing) fire() (fired, ok bool) {
 		return false, true
 	}
 	more := f.near.Advance(min(now, f.sendable()), budget, func(r bodyRef) {
-		p := packed(strings.Clone(string(f.bodies.get(r)))) // its frame goes out from there
-		f.due = append(f.due, dueItem{f.near.elapsed, p})
-		f.where.remove(p.key())
-		f.leaveNear(r)
+		f.bodies.fetch(r)
+		f.due = append(f.due, dueItem{at: f.near.elapsed, ref: r})
 	})
+	f.takeBodies()
 	f.trimSoon()
 	f.mu.Unlock()
+	for i := range f.due {
+		f.eng.fetchConn(f.due[i].body)
+	}
 
 	missed := 0
 	for _, it := range f.due {
@@ -114,9 +118,10 @@ func (f *firing) fire() (fired, ok bool) {
 			f.sent.fired(max(it.at, hold), now) // not late is what had to wait for the clients
 		}
 	}
+	f.now = time.Now() // of sending, for all of them
 	ok = f.sendBatch()
-	if f.vault != nil && len(f.keys) > 0 {
-		f.sent.add(uint64(f.eng.now()), f.keys) // to be taken out of the vault
+	if len(f.keys) > 0 {
+		f.sent.add(uint64(f.eng.now()), f.keys)
 	}
 	if !ok {
 		return true, false
@@ -124,6 +129,18 @@ func (f *firing) fire() (fired, ok bool) {
 	fired = more || len(f.due) > 0
 	clear(f.due)
 	return fired, f.missed.pace(f.delayed, missed, len(f.due))
+}
+
+// takeBodies takes the messages of the batch, which have left the near wheel, out
+// of what is kept for that. The caller holds mu.
+func (f *firing) takeBodies() {
+	for i := range f.due {
+		it := &f.due[i]
+		it.body = packed(strings.Clone(string(f.bodies.get(it.ref)))) // its frame goes out from there
+	}
+	for i := range f.due {
+		f.leaveNear(f.due[i].ref)
+	}
 }
 
 // sendBatch sends the batch. It reports false if the engine's stop ran out of
@@ -186,6 +203,7 @@ func (f *firing) trySendHeld(it *dueItem) (done bool) {
 	f.undoing[key] = struct{}{}
 	f.mu.Unlock()
 
+	f.now = time.Now()
 	err := f.send(p)
 
 	f.mu.Lock()
@@ -216,7 +234,7 @@ func (f *firing) send(p packed) (err error) {
 	}
 	var start int
 	f.tokens, start = p.tokens(f.tokens[:0])
-	frame := Frame{wire: p.wire(start, time.Now())}
+	frame := Frame{wire: p.wire(start, f.now)}
 	if len(f.tokens) == 0 {
 		_, err = f.eng.broadcast(frame)
 	} else {

@@ -126,6 +126,12 @@ func (p packed) check() error {
 	return nil
 }
 
+// token is the first token of a message that has one.
+func (p packed) token() string {
+	n := int(p.uint32(packedHead))
+	return string(p[packedHead+4 : packedHead+4+n])
+}
+
 // tokens returns who gets the message, appended to dst, and where the frame
 // starts.
 func (p packed) tokens(dst []string) (tokens []string, frame int) {

@@ -35,6 +35,18 @@ func (r *roster) find(hash uint32, token string) *Conn {
 	return nil
 }
 
+// likely is the connection that find looks at first, or nil.
+func (r *roster) likely(hash uint32) *Conn {
+	if len(r.slots) == 0 {
+		return nil
+	}
+	p := r.slots[hash&uint32(len(r.slots)-1)]
+	if p == 0 {
+		return nil
+	}
+	return r.at(p)
+}
+
 // following returns the next connection of c's token, or nil.
 func (r *roster) following(c *Conn) *Conn {
 	if c.next == 0 {

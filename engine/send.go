@@ -100,6 +100,15 @@ func (e *Engine) matching(conns []*Conn, token string) []*Conn {
 	return e.shards[e.shardIndex(hash)].matching(conns, uint32(hash), token)
 }
 
+// fetchConn begins to load from memory what is needed to send p soon, if it is
+// for one token.
+func (e *Engine) fetchConn(p packed) {
+	if p.count() == 1 {
+		hash := e.hash(p.token())
+		e.shards[e.shardIndex(hash)].fetch(uint32(hash))
+	}
+}
+
 // Broadcast queues f for every connection that is open now, and says how many
 // those are.
 func (e *Engine) Broadcast(f Frame) (matched int, err error) {

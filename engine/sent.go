@@ -15,8 +15,8 @@ const (
 	forgetLatest = 2500
 )
 
-// sentLog remembers which messages of the vault were sent, oldest first. The
-// goroutine that sends owns it, and after its end whoever stops the engine.
+// sentLog remembers which messages were sent and are to be forgotten, by the vault
+// and by those who look them up, oldest first. The goroutine that sends owns it, and after its end whoever stops the engine.
 type sentLog struct {
 	batches []sentBatch
 	calm    uint64 // engine clock: nothing is taken out before, if that is not too late
@@ -58,11 +58,11 @@ func (l *sentLog) ripe(i int) uint64 {
 	return min(max(at+forgetAfter, l.calm), at+forgetLatest)
 }
 
-// forget takes out of the vault what was sent long enough before now.
-func (l *sentLog) forget(v Vault, now uint64) {
+// forget gives remove what was sent long enough before now.
+func (l *sentLog) forget(remove func(keys []uint64), now uint64) {
 	n := 0
 	for n < len(l.batches) && l.ripe(n) <= now {
-		v.Remove(l.batches[n].keys)
+		remove(l.batches[n].keys)
 		n++
 	}
 	if n > 0 {

@@ -35,7 +35,7 @@ func TestSentLog(t *testing.T) {
 		{9 + forgetAfter, nil}, {10 + forgetAfter, []uint64{1, 2, 3, 4}}, {19 + forgetAfter, []uint64{1, 2, 3, 4}},
 		{noTick, []uint64{1, 2, 3, 4, 5}}, {noTick, []uint64{1, 2, 3, 4, 5}},
 	} {
-		l.forget(&v, step.now)
+		l.forget(v.Remove, step.now)
 		if !slices.Equal(v.keys, step.want) {
 			t.Errorf("at %d: %v, want %v", step.now, v.keys, step.want)
 		}
@@ -61,22 +61,22 @@ func TestSentLogWaitsForCalm(t *testing.T) {
 	next(last)
 	l.fired(last-lateBy-1, last-1)
 	next(last - 1 + calmFor)
-	l.forget(&v, last)
+	l.forget(v.Remove, last)
 	if len(v.keys) > 0 {
 		t.Errorf("%v taken out while messages are late", v.keys)
 	}
 	l.add(last, []uint64{2})
 	for now := uint64(last); now < forgetLatest; now++ {
 		l.fired(now-lateBy, now)
-		l.forget(&v, now)
+		l.forget(v.Remove, now)
 	}
 	next(1 + forgetLatest)
-	l.forget(&v, 1+forgetLatest)
+	l.forget(v.Remove, 1+forgetLatest)
 	if !slices.Equal(v.keys, []uint64{1}) {
 		t.Errorf("%v taken out, want the first", v.keys)
 	}
 	next(forgetLatest - 1 + calmFor)
-	l.forget(&v, forgetLatest-1+calmFor)
+	l.forget(v.Remove, forgetLatest-1+calmFor)
 	if !slices.Equal(v.keys, []uint64{1, 2}) {
 		t.Errorf("%v taken out when it was calm again, want both", v.keys)
 	}

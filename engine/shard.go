@@ -3,6 +3,7 @@ package engine
 import (
 	"sync"
 	"sync/atomic"
+	"unsafe"
 )
 
 // shard is one stripe of the connections, with its own lock and its own
@@ -87,6 +88,17 @@ func (s *shard) matching(dst []*Conn, hash uint32, token string) []*Conn {
 	}
 	s.mu.Unlock()
 	return dst
+}
+
+// fetch begins to load the connection of a token from memory.
+func (s *shard) fetch(hash uint32) {
+	s.mu.Lock()
+	c := s.likely(hash)
+	s.mu.Unlock()
+	if c != nil {
+		prefetch(unsafe.Pointer(c))
+		prefetch(unsafe.Pointer(&c.hash))
+	}
 }
 
 // wakeFor puts c on the worker's list. The caller has set c.dirty.

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"errors"
 	"io/fs"
 	"net"
 	"os"
@@ -34,14 +33,14 @@ func (s socket) Write(p []byte) (int, error) {
 // netError is the error of reading or writing as a connection has it: that of an
 // expired deadline is a net.Error, and of a closed one net.ErrClosed.
 func netError(err error) error {
-	var path *fs.PathError
+	path, ok := err.(*fs.PathError)
 	switch {
-	case errors.Is(err, os.ErrClosed):
+	case !ok: // nil, as a rule
+		return err
+	case path.Err == os.ErrClosed:
 		return net.ErrClosed
-	case errors.As(err, &path):
-		return path.Err
 	}
-	return err
+	return path.Err
 }
 
 func (s socket) Close() error { return netError(s.file.Close()) }

@@ -80,7 +80,9 @@ func (d *delayed) take(key uint64) (due uint64, tag uint32, ok bool) {
 		it.body = ""
 	case h.isNear():
 		var body bodyRef
-		due, body, _ = d.near.Get(h.timer())
+		if due, body, ok = d.near.Get(h.timer()); !ok {
+			return 0, 0, false // it was sent a moment ago
+		}
 		d.near.Cancel(h.timer())
 		tag = d.bodies.get(body).tag(d.eng)
 		d.leaveNear(body)
@@ -131,7 +133,10 @@ func (e *Engine) Waiting(key uint64) (Delayed, error) {
 func (d *delayed) waits(key uint64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, ok := d.where.get(key)
+	h, ok := d.where.get(key)
+	if ok && h.isNear() {
+		_, _, ok = d.near.Get(h.timer()) // else it was sent a moment ago
+	}
 	return ok
 }
 
@@ -148,7 +153,10 @@ func (d *delayed) look(keys []uint64) ([]Delayed, error) {
 		case ok && h == beingHeld:
 			found[i] = d.heldItem(key).body.message()
 		case ok && h.isNear():
-			_, body, _ := d.near.Get(h.timer())
+			_, body, waits := d.near.Get(h.timer())
+			if !waits {
+				continue // it was sent a moment ago
+			}
 			found[i] = d.bodies.get(body).message()
 		case ok:
 			stored = append(stored, key)
