@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"regexp"
 	"strings"
@@ -124,8 +125,11 @@ func (p *publisher) rawAnswer() string {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	if resp.StatusCode == http.StatusContinue {
+		return head + p.rawAnswer()
+	}
 	body := make([]byte, resp.ContentLength)
-	if _, err := p.r.Read(body); err != nil {
+	if _, err := io.ReadFull(p.r, body); err != nil {
 		p.t.Fatal(err)
 	}
 	return head + normal(string(body))
