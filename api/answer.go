@@ -110,6 +110,9 @@ func BusyAnswer() []byte {
 	return wholeAnswer(&refusal{status: fasthttp.StatusServiceUnavailable, msg: "relay is busy: try again later", retry: true})
 }
 
+// StoppingAnswer is the same for those who come while the relay stops.
+func StoppingAnswer() []byte { return wholeAnswer(refusedStopping) }
+
 // wholeAnswer is r as a whole HTTP answer, behind which the connection ends.
 func wholeAnswer(r *refusal) []byte {
 	body := refusalBody(r.msg)

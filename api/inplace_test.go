@@ -3,6 +3,8 @@ package api
 import (
 	"bufio"
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -180,6 +182,34 @@ func TestConnectionsComeBack(t *testing.T) {
 		p.wantStatus(200)
 	}
 	r.dial(t).post(push).wantStatus(200)
+}
+
+// Half a push that a loop holds when the relay stops is refused as any other.
+func TestHalfAPushAtTheStop(t *testing.T) {
+	o := DefaultOptions()
+	o.APIKey = testKey
+	eo := engine.DefaultOptions()
+	eo.Addr, eo.HTTPStopping = "127.0.0.1:0", StoppingAnswer()
+	e, err := engine.Listen(eo, NewClients(o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r := &relay{Server: NewServer(o, e), addr: e.Addr().String()}
+	served := make(chan error, 1)
+	go func() { served <- r.Serve(e.HTTP()) }()
+	p := r.dial(t).post(`{"event_name":"e","subject":1}`)
+	p.wantStatus(200)
+	p.write("POST /api/push HTTP/1.1\r\n")
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := errors.Join(r.Shutdown(ctx), <-served, e.Shutdown(ctx)); err != nil {
+		t.Error(err)
+	}
+	p.wantRefusal(503, "stopping")
+	p.wantEnd()
 }
 
 // served is how many connections fasthttp's server has.

@@ -185,7 +185,7 @@ func (c *handedConn) duplicate() (fd int, err error) {
 	return fd, err
 }
 
-// busyAnswer is for an HTTP client that cannot be handed over.
+// busyAnswer is for an HTTP client for whom there is no room.
 func (e *Engine) busyAnswer() []byte {
 	if e.opts.HTTPBusy != nil {
 		return e.opts.HTTPBusy
@@ -193,11 +193,19 @@ func (e *Engine) busyAnswer() []byte {
 	return (&Refusal{statusServiceUnavailable, "busy"}).wire()
 }
 
+// stoppingAnswer is for an HTTP client who comes when the listener is closed.
+func (e *Engine) stoppingAnswer() []byte {
+	if e.opts.HTTPStopping != nil {
+		return e.opts.HTTPStopping
+	}
+	return (&Refusal{statusServiceUnavailable, "stopping"}).wire()
+}
+
 // handOff makes c's socket HTTP's, with what was read from it.
 func (l *loop) handOff(c *Conn, read []byte) {
 	e := l.eng
 	if e.http.over() {
-		l.refuseWith(c, e.busyAnswer())
+		l.refuseWith(c, e.stoppingAnswer())
 		return
 	}
 	if e.http.open.Add(1) > int64(e.opts.MaxHTTPConns) {

@@ -197,7 +197,7 @@ func (h *httpConn) handOver(read, unsent []byte) {
 	e := h.loop.eng
 	if e.http.over() {
 		if len(unsent) == 0 { // else it would lie in the middle of an answer
-			unsent = e.busyAnswer()
+			unsent = e.stoppingAnswer()
 		}
 		_, _ = sendNow(h.fd, unsent) // whether it arrives or not: this is the end
 		_ = unix.Shutdown(h.fd, unix.SHUT_WR)

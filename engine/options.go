@@ -20,9 +20,9 @@ type Options struct {
 	MaxHandshakes int // handshakes under way; past it the oldest are dropped, once they take over a second
 	MaxHTTPConns  int // connections of HTTP, on the loops and handed over; past it 503
 
-	// HTTPBusy is the whole HTTP answer to a client that cannot be handed to
-	// HTTP, because of MaxHTTPConns or a stop; nil is a plain 503.
-	HTTPBusy []byte
+	// HTTPBusy is the whole HTTP answer to a client that cannot be HTTP's because
+	// of MaxHTTPConns, and HTTPStopping because of a stop; nil is a plain 503.
+	HTTPBusy, HTTPStopping []byte
 
 	MaxMessageBytes int // one inbound message; past it close 1009
 	MaxMessageRate  int // inbound messages, fragments and control frames a second per connection; past it 1008; 0 = off

@@ -103,7 +103,7 @@ func open(c Config, files budget, logger *slog.Logger) (*relay, error) {
 	o := apiOptions(c, logger)
 	o.MaxConns = files.http
 	eo := engineOptions(c, files, logger)
-	eo.HTTPBusy = api.BusyAnswer()
+	eo.HTTPBusy, eo.HTTPStopping = api.BusyAnswer(), api.StoppingAnswer()
 	st, err := openStore(c, logger)
 	if errors.Is(err, store.ErrLocked) {
 		// The same relay a second time, most likely: its user knows the port.
