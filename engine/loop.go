@@ -200,7 +200,7 @@ func (l *loop) woken(ev readiness) {
 		l.wakeUp()
 	case l.awake:
 		l.awake = false
-		runtime.Gosched()
+		l.turn.yield()
 	}
 }
 
@@ -215,9 +215,10 @@ func (l *loop) stayAwake() {
 	}
 }
 
-// giveWay lets the workers run, on a single processor, before the loop waits in
-// epoll_wait, for the reason above: something was put into their queues here.
-// What the epoll has told already is served first.
+// giveWay lets everybody else run, on a single processor, before the loop waits
+// in epoll_wait, for the reason above: the workers, in whose queues something was
+// put here, and whoever waits for the network. What the epoll has told already is
+// served first.
 func (l *loop) giveWay() {
 	if l.turn != nil && !l.awake {
 		l.awake = true
