@@ -13,10 +13,10 @@ import (
 // of the engine's clock, which is monotonic: a wall clock that jumps moves
 // nothing.
 //
-// There are two timer wheels. The near one holds whole messages (bodies.go). With
-// a vault a message that is not due within loadAhead lies in the far one, which holds
-// little more than its key; its body is on disk alone and is read in time
-// (loadahead.go). One goroutine drives both (fire.go).
+// There are two timer wheels. The near one holds whole messages (bodies.go).
+// With a vault a message that is not due within loadAhead lies in the far one,
+// which holds little more than its key; its body is on disk alone and is read
+// in time (loadahead.go). One goroutine drives both (fire.go).
 type delayed struct {
 	eng    *Engine
 	vault  Vault // nil: everything is near
@@ -219,12 +219,12 @@ func (d *delayed) leaveNear(r bodyRef) {
 // liesAt reports whether the message that lay at r waits in the near wheel. The
 // caller holds mu.
 func (d *delayed) liesAt(p packed, r bodyRef) bool {
-	h, ok := d.where.get(p.key())
+	h, ok := d.find(p.key())
 	if !ok || !h.isNear() {
 		return false
 	}
-	_, at, ok := d.near.Get(h.timer())
-	return ok && at == r
+	_, at, _ := d.near.Get(h.timer())
+	return at == r
 }
 
 // moveTo notes that the body of a message in the near wheel lies elsewhere. The

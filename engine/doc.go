@@ -18,9 +18,9 @@
 //   - One for pings (keepalive.go), unless they are off.
 //   - Now and then one that gives memory back, and ends (memory.go).
 //
-// Publishers call [Engine.Send], [Engine.Broadcast], [Engine.Schedule] and so on from
-// goroutines of their own; those that never wait from an [Answer] too. No goroutine, buffer or timer belongs to an idle
-// connection.
+// Publishers call [Engine.Send], [Engine.Broadcast], [Engine.Schedule] and so on
+// from goroutines of their own; those that never wait from an [Answer] too. No
+// goroutine, buffer or timer belongs to an idle connection.
 //
 // # The path of a connection
 //

@@ -186,19 +186,17 @@ func (c *handedConn) duplicate() (fd int, err error) {
 }
 
 // busyAnswer is for an HTTP client for whom there is no room.
-func (e *Engine) busyAnswer() []byte {
-	if e.opts.HTTPBusy != nil {
-		return e.opts.HTTPBusy
-	}
-	return (&Refusal{statusServiceUnavailable, "busy"}).wire()
-}
+func (e *Engine) busyAnswer() []byte { return answerOr(e.opts.HTTPBusy, "busy") }
 
 // stoppingAnswer is for an HTTP client who comes when the listener is closed.
-func (e *Engine) stoppingAnswer() []byte {
-	if e.opts.HTTPStopping != nil {
-		return e.opts.HTTPStopping
+func (e *Engine) stoppingAnswer() []byte { return answerOr(e.opts.HTTPStopping, "stopping") }
+
+// answerOr is a whole answer, or a plain 503 where there is none.
+func answerOr(whole []byte, reason string) []byte {
+	if whole != nil {
+		return whole
 	}
-	return (&Refusal{statusServiceUnavailable, "stopping"}).wire()
+	return (&Refusal{statusServiceUnavailable, reason}).wire()
 }
 
 // handOff makes c's socket HTTP's, with what was read from it.

@@ -282,15 +282,22 @@ func TestReturnedConnection(t *testing.T) {
 	}
 }
 
+// reserved is a connection that was handed over and is to come back.
+func (s *server) reserved() (client, handed net.Conn) {
+	s.t.Helper()
+	client = s.connect(0)
+	s.write(client, []byte("GET /\n"))
+	handed = s.handedOver()
+	if err := s.http.Reserve(handed); err != nil {
+		s.t.Fatal(err)
+	}
+	return client, handed
+}
+
 // Who reserves a connection and ends it instead leaves nothing behind.
 func TestReservedConnectionCloses(t *testing.T) {
 	s := serveInPlace(t, time.Hour, nil)
-	c := s.connect(0)
-	s.write(c, []byte("GET /\n"))
-	handed := s.handedOver()
-	if err := s.http.Reserve(handed); err != nil {
-		t.Fatal(err)
-	}
+	c, handed := s.reserved()
 	_ = handed.Close()
 	wantHangUp(t, c)
 	if err := s.http.Reserve(c); err == nil {
@@ -301,12 +308,7 @@ func TestReservedConnectionCloses(t *testing.T) {
 // Whoever closes a connection, and whenever, each descriptor is closed once.
 func TestReservedConnectionIsClosedByAnother(t *testing.T) {
 	s := serveInPlace(t, time.Hour, nil)
-	c := s.connect(0)
-	s.write(c, []byte("GET /\n"))
-	handed := s.handedOver()
-	if err := s.http.Reserve(handed); err != nil {
-		t.Fatal(err)
-	}
+	c, handed := s.reserved()
 	_ = handed.Close()
 	s.http.Return(handed, put("a"))
 	wantHangUp(t, c)
@@ -344,12 +346,7 @@ func TestSilenceBehindUnreadAnswers(t *testing.T) {
 // A connection that comes back too late is closed.
 func TestReturnToAClosedListener(t *testing.T) {
 	s := serveInPlace(t, time.Hour, nil)
-	c := s.connect(0)
-	s.write(c, []byte("GET /\n"))
-	handed := s.handedOver()
-	if err := s.http.Reserve(handed); err != nil {
-		t.Fatal(err)
-	}
+	c, handed := s.reserved()
 	if err := s.HTTP().Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -28,18 +28,22 @@ const (
 // number of connections is a quarter off what it was the last time.
 func (e *Engine) trimMemory() {
 	open, last := e.open.Load(), e.trimmedAt.Load()
-	if max(open-last, last-open) < max(trimStep, last/4) || !e.trimmedAt.CompareAndSwap(last, open) {
+	if !worthTrimming(open, last, trimStep) || !e.trimmedAt.CompareAndSwap(last, open) {
 		return
 	}
 	// Ends by itself; Shutdown waits for it.
 	e.trims.Go(debug.FreeOSMemory)
 }
 
+// worthTrimming reports whether a number is a quarter off what it was, and a
+// step at least.
+func worthTrimming(now, was, step int64) bool { return max(now-was, was-now) >= max(step, was/4) }
+
 // trimSoon does the same for delayed messages, once many have come or gone and
 // none does for a moment, or after a minute. The caller holds mu.
 func (d *delayed) trimSoon() {
 	n := d.lenLocked()
-	if d.rest == nil && !d.over && max(n-d.trimmedAt, d.trimmedAt-n) >= max(trimDelayed, d.trimmedAt/4) {
+	if d.rest == nil && !d.over && worthTrimming(int64(n), int64(d.trimmedAt), trimDelayed) {
 		d.trimAfter(int(trimInterval * time.Millisecond / trimRest))
 	}
 }

@@ -15,8 +15,9 @@ const (
 	forgetLatest = 2500
 )
 
-// sentLog remembers which messages were sent and are to be forgotten, by the vault
-// and by those who look them up, oldest first. The goroutine that sends owns it, and after its end whoever stops the engine.
+// sentLog remembers which messages were sent and are to be forgotten, by the
+// vault and by those who look them up, oldest first. The goroutine that sends
+// owns it, and after its end whoever stops the engine.
 type sentLog struct {
 	batches []sentBatch
 	calm    uint64 // engine clock: nothing is taken out before, if that is not too late

@@ -35,8 +35,8 @@ package engine
 // its way into level 0 it comes to the entries, which are to be fired soon; those
 // of the next block are on their way from memory while one block is worked off.
 // In level 0 a slot is a list of the entries themselves, which the caches hold by
-// then. An entry with an 8-byte value takes 24 + 13 bytes,
-// one with 16 bytes 8 more.
+// then. An entry with an 8-byte value takes 24 + 13 bytes, one with 16 bytes 8
+// more.
 //
 // Cancelling. An entry in level 0 is taken out of its list. One above does not
 // know where its ref is, and to find it would be another miss: its value goes,

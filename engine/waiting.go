@@ -66,7 +66,7 @@ func (d *delayed) awaitOutcome(key uint64) {
 func (d *delayed) take(key uint64) (due uint64, tag uint32, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	h, ok := d.where.get(key)
+	h, ok := d.find(key)
 	switch {
 	case !ok:
 		return 0, 0, false
@@ -80,9 +80,7 @@ func (d *delayed) take(key uint64) (due uint64, tag uint32, ok bool) {
 		it.body = ""
 	case h.isNear():
 		var body bodyRef
-		if due, body, ok = d.near.Get(h.timer()); !ok {
-			return 0, 0, false // it was sent a moment ago
-		}
+		due, body, _ = d.near.Get(h.timer())
 		d.near.Cancel(h.timer())
 		tag = d.bodies.get(body).tag(d.eng)
 		d.leaveNear(body)
@@ -133,11 +131,17 @@ func (e *Engine) Waiting(key uint64) (Delayed, error) {
 func (d *delayed) waits(key uint64) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	h, ok := d.where.get(key)
+	_, ok := d.find(key)
+	return ok
+}
+
+// find returns where a message waits. The caller holds mu.
+func (d *delayed) find(key uint64) (h handle, ok bool) {
+	h, ok = d.where.get(key)
 	if ok && h.isNear() {
 		_, _, ok = d.near.Get(h.timer()) // else it was sent a moment ago
 	}
-	return ok
+	return h, ok
 }
 
 // look returns those of the messages that wait and can be read, without their
@@ -148,15 +152,12 @@ func (d *delayed) look(keys []uint64) ([]Delayed, error) {
 	d.mu.Lock()
 	for i, key := range keys {
 		d.awaitOutcome(key)
-		h, ok := d.where.get(key)
+		h, ok := d.find(key)
 		switch {
 		case ok && h == beingHeld:
 			found[i] = d.heldItem(key).body.message()
 		case ok && h.isNear():
-			_, body, waits := d.near.Get(h.timer())
-			if !waits {
-				continue // it was sent a moment ago
-			}
+			_, body, _ := d.near.Get(h.timer())
 			found[i] = d.bodies.get(body).message()
 		case ok:
 			stored = append(stored, key)
