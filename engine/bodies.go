@@ -16,8 +16,11 @@ import (
 // Design and Implementation of a Log-Structured File System" (SOSP 1991): what
 // leaves makes a hole, an empty chunk is given back, and once the holes are more
 // than what is left, a chunk that is mostly holes is emptied into the last one.
-// Its owner's lock guards it.
+// They are shorter there than elsewhere: see bodycode.go. Its owner's lock guards
+// it.
 type bodies struct {
+	since    bodyOrigin
+	scratch  []byte // of put
 	mappings []*bodyMapping
 	chunks   []bodyChunk
 	vacant   []uint32 // mapped chunks without content
@@ -45,7 +48,6 @@ const (
 	bodyLarge     = bodyChunkSize / 8 // from here on a message has a chunk of its own
 	bodyHoles     = 1 << 20           // so many bytes of holes are not worth cleaning
 	bodyLooks     = 64                // chunks that a cleaning looks at, at most
-	bodyHead      = 4                 // the length before each message
 	bodyFetch     = 4 * cacheLine     // what is fetched before it is needed
 	cacheLine     = 64
 )
@@ -54,7 +56,17 @@ func newBodies() bodies { return bodies{filling: noIndex} }
 
 // put takes a copy of p.
 func (b *bodies) put(p packed) bodyRef {
-	n := bodyHead + len(p)
+	b.scratch = b.since.append(b.scratch[:0], p)
+	r := b.place(b.scratch)
+	if len(b.scratch) >= bodyLarge {
+		b.scratch = nil
+	}
+	return r
+}
+
+// place takes a copy of a message that is short already.
+func (b *bodies) place(short []byte) bodyRef {
+	n := len(short)
 	c := b.filling
 	switch {
 	case n >= bodyLarge:
@@ -69,20 +81,36 @@ func (b *bodies) put(p packed) bodyRef {
 	}
 	k := &b.chunks[c]
 	at := len(k.mem)
-	k.mem = append(binary.NativeEndian.AppendUint32(k.mem, uint32(len(p))), p...)
+	k.mem = append(k.mem, short...)
 	k.live += n
 	b.live += n
 	b.used += n
 	return bodyRef{c, uint32(at)}
 }
 
-// get is the message at r. It is valid until the owner's lock is given up, or
-// put, drop or clean is called.
-func (b *bodies) get(r bodyRef) packed {
+// short is the message at r as it lies there, valid until the owner's lock is
+// given up, or put, drop or clean is called.
+func (b *bodies) short(r bodyRef) []byte {
 	mem := b.chunks[r.chunk].mem[r.at:]
-	n := binary.NativeEndian.Uint32(mem)
-	return packedFrom(mem[bodyHead : bodyHead+n])
+	n, head := binary.Uvarint(mem)
+	return mem[:head+int(n)]
 }
+
+// get is a copy of the message at r.
+func (b *bodies) get(r bodyRef) packed {
+	return packedFrom(b.append(make([]byte, 0, b.packedLen(r)), r))
+}
+
+// append appends the message at r to dst.
+func (b *bodies) append(dst []byte, r bodyRef) []byte {
+	return b.since.read(b.short(r)).appendPacked(dst)
+}
+
+// packedLen is the length of get of r.
+func (b *bodies) packedLen(r bodyRef) int { return b.since.read(b.short(r)).packedLen() }
+
+// key is that of the message at r.
+func (b *bodies) key(r bodyRef) uint64 { return b.since.read(b.short(r)).key }
 
 // fetch begins to load the message at r from memory, as far as most are long.
 func (b *bodies) fetch(r bodyRef) {
@@ -95,7 +123,7 @@ func (b *bodies) fetch(r bodyRef) {
 // drop forgets the message at r.
 func (b *bodies) drop(r bodyRef) {
 	k := &b.chunks[r.chunk]
-	n := bodyHead + len(b.get(r))
+	n := len(b.short(r))
 	k.live -= n
 	b.live -= n
 	if k.live == 0 && r.chunk != b.filling {
@@ -106,7 +134,7 @@ func (b *bodies) drop(r bodyRef) {
 // clean empties a chunk that is mostly holes, if there are too many of these.
 // waits reports whether the message that lies at r is still there for its owner,
 // who is told by moved where it lies then.
-func (b *bodies) clean(waits func(p packed, r bodyRef) bool, moved func(key uint64, to bodyRef)) {
+func (b *bodies) clean(waits func(key uint64, r bodyRef) bool, moved func(key uint64, to bodyRef)) {
 	if b.used-b.live <= b.live+bodyHoles {
 		return
 	}
@@ -123,16 +151,16 @@ func (b *bodies) clean(waits func(p packed, r bodyRef) bool, moved func(key uint
 }
 
 // empty moves what is left of a chunk.
-func (b *bodies) empty(c uint32, waits func(p packed, r bodyRef) bool, moved func(key uint64, to bodyRef)) {
+func (b *bodies) empty(c uint32, waits func(key uint64, r bodyRef) bool, moved func(key uint64, to bodyRef)) {
 	for at, end := uint32(0), uint32(len(b.chunks[c].mem)); at < end; {
 		r := bodyRef{c, at}
-		p := b.get(r)
-		at += bodyHead + uint32(len(p))
-		if !waits(p, r) {
+		short := b.short(r)
+		at += uint32(len(short))
+		key := b.key(r)
+		if !waits(key, r) {
 			continue
 		}
-		key, to := p.key(), b.put(p)
-		moved(key, to)
+		moved(key, b.place(short))
 		if b.drop(r); b.chunks[c].live == 0 {
 			return // it was the last one: the chunk is given back
 		}

@@ -21,7 +21,7 @@ func TestBodiesModel(t *testing.T) {
 	b := newBodies()
 	where, want := make(map[uint64]bodyRef), make(map[uint64]packed)
 	var keys []uint64
-	waits := func(p packed, r bodyRef) bool { at, ok := where[p.key()]; return ok && at == r }
+	waits := func(key uint64, r bodyRef) bool { at, ok := where[key]; return ok && at == r }
 	moves := 0
 	moved := func(key uint64, to bodyRef) {
 		moves++
@@ -56,7 +56,7 @@ func TestBodiesModel(t *testing.T) {
 			if b.get(r) != want[key] {
 				t.Fatalf("phase %d: message %d is not what it was", phase, key)
 			}
-			live += bodyHead + len(want[key])
+			live += len(b.short(r))
 		}
 		if b.live != live {
 			t.Fatalf("phase %d: %d bytes counted, %d wait", phase, b.live, live)
@@ -95,7 +95,7 @@ func TestBodiesCleanUp(t *testing.T) {
 			r := where[key]
 			delete(where, key)
 			b.drop(r)
-			b.clean(func(p packed, r bodyRef) bool { at, ok := where[p.key()]; return ok && at == r },
+			b.clean(func(key uint64, r bodyRef) bool { at, ok := where[key]; return ok && at == r },
 				func(key uint64, to bodyRef) { where[key] = to })
 		}
 	}

@@ -211,19 +211,19 @@ func (d *delayed) insertNear(due uint64, body packed) {
 // leaveNear forgets the body of a message that has left the near wheel. The
 // caller holds mu.
 func (d *delayed) leaveNear(r bodyRef) {
-	d.bytes -= int64(len(d.bodies.get(r)))
+	d.bytes -= int64(d.bodies.packedLen(r))
 	d.bodies.drop(r)
 	d.bodies.clean(d.liesAt, d.moveTo)
 }
 
 // liesAt reports whether the message that lay at r waits in the near wheel. The
 // caller holds mu.
-func (d *delayed) liesAt(p packed, r bodyRef) bool {
-	h, ok := d.find(p.key())
+func (d *delayed) liesAt(key uint64, r bodyRef) bool {
+	h, ok := d.find(key)
 	if !ok || !h.isNear() {
 		return false
 	}
-	_, at, _ := d.near.Get(h.timer())
+	_, at, _ := d.near.Get(d.near.Handle(h.index()))
 	return at == r
 }
 
@@ -231,7 +231,7 @@ func (d *delayed) liesAt(p packed, r bodyRef) bool {
 // caller holds mu.
 func (d *delayed) moveTo(key uint64, r bodyRef) {
 	h, _ := d.where.get(key)
-	d.near.Replace(h.timer(), r)
+	d.near.Replace(d.near.Handle(h.index()), r)
 }
 
 // insertFar lets a message on disk wait. The far wheel's time is ahead of the

@@ -66,7 +66,8 @@
 //	loadahead.go  up to two seconds before its time: read from the vault, into the near
 //	              wheel. What is due sooner, and all without a vault, goes
 //	              there at once
-//	bodies.go     where the messages of the near wheel lie, outside of the heap
+//	bodies.go     where the messages of the near wheel lie, outside of the heap, in
+//	              a form of their own (bodycode.go)
 //	fire.go       at its time: sent like Send or Broadcast, or held back while
 //	              the engine is saturated; then out of the vault
 //	missed.go     at the start: the wheels filled from the vault; what was due

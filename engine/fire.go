@@ -3,7 +3,6 @@ package engine
 import (
 	"errors"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -136,7 +135,7 @@ func (f *firing) fire() (fired, ok bool) {
 func (f *firing) takeBodies() {
 	for i := range f.due {
 		it := &f.due[i]
-		it.body = packed(strings.Clone(string(f.bodies.get(it.ref)))) // its frame goes out from there
+		it.body = f.bodies.get(it.ref) // its frame goes out from there
 	}
 	for i := range f.due {
 		f.leaveNear(f.due[i].ref)

@@ -83,9 +83,11 @@ func (d *delayed) collect(c *candidates) []Place {
 		tokens, _ = p.tokens(tokens[:0])
 		c.offer(place, d.eng.tagOf(tokens))
 	}
+	var body []byte
 	d.scan(func(cursor uint32) uint32 {
 		return d.near.Scan(cursor, scanSlice, func(due uint64, _ timerHandle, r bodyRef) {
-			near(due, d.bodies.get(r))
+			body = d.bodies.append(body[:0], r)
+			near(due, packedFrom(body))
 		})
 	})
 	d.scan(func(uint32) uint32 {

@@ -67,11 +67,15 @@ const keyLeap = 1 << 32
 // open takes up keys where the vault's end. Without a vault they start at
 // random, so that those of two relays hardly meet.
 func (d *delayed) open() error {
+	first := rand.Uint64N(1 << 48)
+	if d.vault != nil {
+		first = d.vault.LastKey() + keyLeap
+	}
+	d.eng.lastKey.Store(first)
+	d.bodies.since = bodyOrigin{first, d.eng.began.UnixMilli()}
 	if d.vault == nil {
-		d.eng.lastKey.Store(rand.Uint64N(1 << 48))
 		return nil
 	}
-	d.eng.lastKey.Store(d.vault.LastKey() + keyLeap)
 	return d.restore()
 }
 

@@ -51,20 +51,27 @@ func appendPacked(dst []byte, m *Delayed) []byte {
 	if m.Stamp >= 0 {
 		stamp = m.Frame.payloadLen() - m.Stamp // from the end: the header's length varies
 	}
-	dst = binary.BigEndian.AppendUint64(dst, uint64(m.Created.UnixMilli()))
-	dst = binary.BigEndian.AppendUint64(dst, uint64(ceilMilli(m.Due)))
-	dst = binary.BigEndian.AppendUint64(dst, m.Key)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(stamp))
-	count := uint32(len(m.Tokens))
-	if count == 1 && m.List {
-		count = oneListed
-	}
-	dst = binary.BigEndian.AppendUint32(dst, count)
+	dst = appendPackedHead(dst, m.Created.UnixMilli(), ceilMilli(m.Due), m.Key, stamp, len(m.Tokens), m.List)
 	for _, token := range m.Tokens {
-		dst = binary.BigEndian.AppendUint32(dst, uint32(len(token)))
-		dst = append(dst, token...)
+		dst = appendPackedToken(dst, token)
 	}
 	return append(dst, m.Frame.wire...)
+}
+
+func appendPackedHead(dst []byte, created, due int64, key uint64, stamp, tokens int, listed bool) []byte {
+	count := uint32(tokens)
+	if count == 1 && listed {
+		count = oneListed
+	}
+	dst = binary.BigEndian.AppendUint64(dst, uint64(created))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(due))
+	dst = binary.BigEndian.AppendUint64(dst, key)
+	dst = binary.BigEndian.AppendUint32(dst, uint32(stamp))
+	return binary.BigEndian.AppendUint32(dst, count)
+}
+
+func appendPackedToken[T string | []byte](dst []byte, token T) []byte {
+	return append(binary.BigEndian.AppendUint32(dst, uint32(len(token))), token...)
 }
 
 // packedFrom is b as a message, without a copy. b is not written again.

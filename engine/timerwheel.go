@@ -132,6 +132,15 @@ func (w *timerWheel[T]) Get(h timerHandle) (deadline uint64, v T, ok bool) {
 	return w.deadline(e), e.value, true
 }
 
+// Handle returns the handle of the entry that waits under an index, the zero
+// timerHandle if none does.
+func (w *timerWheel[T]) Handle(index uint32) timerHandle {
+	if e := w.entries.lookup(index); e != nil && e.gen != 0 {
+		return timerHandle{index: index, gen: e.gen}
+	}
+	return timerHandle{}
+}
+
 // Replace gives the entry of h, which waits, another value.
 func (w *timerWheel[T]) Replace(h timerHandle, v T) { w.entries.at(h.index).value = v }
 

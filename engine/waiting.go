@@ -80,14 +80,16 @@ func (d *delayed) take(key uint64) (due uint64, tag uint32, ok bool) {
 		it.body = ""
 	case h.isNear():
 		var body bodyRef
-		due, body, _ = d.near.Get(h.timer())
-		d.near.Cancel(h.timer())
+		timer := d.near.Handle(h.index())
+		due, body, _ = d.near.Get(timer)
+		d.near.Cancel(timer)
 		tag = d.bodies.get(body).tag(d.eng)
 		d.leaveNear(body)
 	default:
 		var entry farEntry
-		due, entry, _ = d.far.Get(h.timer())
-		d.far.Cancel(h.timer())
+		timer := d.far.Handle(h.index())
+		due, entry, _ = d.far.Get(timer)
+		d.far.Cancel(timer)
 		due, tag = due-uint64(entry.early), entry.tag
 	}
 	d.where.remove(key)
@@ -138,8 +140,10 @@ func (d *delayed) waits(key uint64) bool {
 // find returns where a message waits. The caller holds mu.
 func (d *delayed) find(key uint64) (h handle, ok bool) {
 	h, ok = d.where.get(key)
-	if ok && h.isNear() {
-		_, _, ok = d.near.Get(h.timer()) // else it was sent a moment ago
+	if ok && h.isNear() { // it may have been sent a moment ago, and another have its entry
+		var body bodyRef
+		_, body, ok = d.near.Get(d.near.Handle(h.index()))
+		ok = ok && d.bodies.key(body) == key
 	}
 	return h, ok
 }
@@ -157,7 +161,7 @@ func (d *delayed) look(keys []uint64) ([]Delayed, error) {
 		case ok && h == beingHeld:
 			found[i] = d.heldItem(key).body.message()
 		case ok && h.isNear():
-			_, body, _ := d.near.Get(h.timer())
+			_, body, _ := d.near.Get(d.near.Handle(h.index()))
 			found[i] = d.bodies.get(body).message()
 		case ok:
 			stored = append(stored, key)
