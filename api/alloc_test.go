@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"gorelay/engine"
+
 	"github.com/valyala/fasthttp"
 )
 
@@ -66,9 +68,11 @@ func TestIDDoesNotAllocate(t *testing.T) {
 }
 
 // A whole push, from its body to its answer, allocates its frame and the user
-// id, and nothing for its own id.
+// id, and nothing for its own id. In place it is the same from its first byte on.
 func TestPushAllocatesInAll(t *testing.T) {
-	s := NewServer(DefaultOptions(), nowhere{})
+	o := DefaultOptions()
+	o.APIKey = testKey
+	s := NewServer(o, nowhere{})
 	for fields, want := range map[string]float64{``: 1, `,"token":"USER_123"`: 2, `,"token":"USER_123","include_id":true`: 2} {
 		j := &job{ctx: &fasthttp.RequestCtx{}, body: make([]byte, 0, firstBody)}
 		body := []byte(`{"event_name":"eventName","subject":{"any":"payload"}` + fields + `}`)
@@ -82,6 +86,13 @@ func TestPushAllocatesInAll(t *testing.T) {
 		})
 		if refused != nil || got > want {
 			t.Errorf("%s: %v allocations, want at most %v; %v", fields, got, want, refused)
+		}
+		request := benchRequest(body)
+		var out []byte
+		var v engine.Verdict
+		got = testing.AllocsPerRun(1000, func() { _, out, v = s.answerInPlace(request, out[:0]) })
+		if v != engine.Answered || got > want {
+			t.Errorf("%s, in place: %v allocations, want at most %v; verdict %d", fields, got, want, v)
 		}
 	}
 }

@@ -37,21 +37,27 @@ func (s *Server) push(j *job) *refusal {
 	if refused := p.settle(now, &s.opts); refused != nil {
 		return refused
 	}
-	j.ids = s.name(&p, now, j.ids[:0])
-	var receipt []byte
-	if own != nil && p.due != noTime {
-		receipt = appendReceipt(nil, own, &outcome{id: p.id, due: p.due})
-	}
-	matched, err := s.deliver(&p, now, receipt)
-	if err != nil {
+	if err := s.accept(&j.texts, &p, now, own); err != nil {
 		return s.undelivered(err)
+	}
+	j.plain = p.due == noTime && len(j.body) <= maxInPlace/2
+	return nil
+}
+
+// accept names, delivers, counts and answers a push that was settled at now,
+// wherever it came in. own, nil without an Idempotency-Key, is then finished. An
+// error means that nothing was delivered.
+func (s *Server) accept(t *texts, p *push, now time.Time, own *attempt) error {
+	t.ids = s.name(p, now, t.ids[:0])
+	matched, err := s.deliver(p, now, own)
+	if err != nil {
+		return err
 	}
 	s.accepted.Add(1)
 	if own != nil {
 		s.promises.finish(own, outcome{id: p.id, due: p.due, matched: matched})
 	}
-	j.answer = appendAccepted(j.answer, &p, matched)
-	j.plain = p.due == noTime && len(j.body) <= maxInPlace/2
+	t.answer = appendAccepted(t.answer[:0], p, matched)
 	return nil
 }
 
@@ -97,10 +103,14 @@ func (s *Server) name(p *push, now time.Time, room []byte) []byte {
 	return room
 }
 
-// deliver hands the push to the pusher, now or for later. The receipt is only
-// of use for later.
-func (s *Server) deliver(p *push, now time.Time, receipt []byte) (matched int, err error) {
+// deliver hands the push to the pusher, now or for later. What is for later
+// takes a receipt of own, if that is not nil, with it.
+func (s *Server) deliver(p *push, now time.Time, own *attempt) (matched int, err error) {
 	if p.due != noTime {
+		var receipt []byte
+		if own != nil {
+			receipt = appendReceipt(nil, own, &outcome{id: p.id, due: p.due})
+		}
 		return unmatched, s.pusher.Schedule([]engine.Delayed{p.delayed(now)}, receipt)
 	}
 	frame, _ := encode(p, now.UnixMilli())

@@ -53,15 +53,14 @@ type inPlace struct {
 	reader *bufio.Reader // of head
 	header fasthttp.RequestHeader
 	uri    fasthttp.URI
-	answer fasthttp.ResponseHeader
-	body   []byte
-	ids    []byte
+	reply  fasthttp.ResponseHeader
+	texts
 }
 
 func newInPlace() *inPlace {
 	m := new(inPlace)
 	m.reader = bufio.NewReaderSize(&m.head, maxHeadBytes)
-	m.answer.SetContentType(contentType)
+	m.reply.SetContentType(contentType)
 	return m
 }
 
@@ -103,8 +102,8 @@ func (s *Server) answerInPlace(read, dst []byte) (n int, out []byte, v engine.Ve
 	if !s.pushInPlace(m, read[len(head):n]) {
 		return 0, dst, engine.Foreign
 	}
-	m.answer.SetContentLength(len(m.body))
-	return n, append(append(dst, m.answer.Header()...), m.body...), engine.Answered
+	m.reply.SetContentLength(len(m.answer))
+	return n, append(append(dst, m.reply.Header()...), m.answer...), engine.Answered
 }
 
 // readHead reads the head of a request. It reports false unless it is one of
@@ -129,7 +128,7 @@ func isCommon(h *fasthttp.RequestHeader) bool {
 }
 
 // pushInPlace delivers the push of a body and leaves the body of its answer in
-// m.body. It reports false if nothing was delivered.
+// m.answer. It reports false if nothing was delivered.
 func (s *Server) pushInPlace(m *inPlace, body []byte) bool {
 	p, refused := readPush(body, s.opts.MaxDelay)
 	if refused != nil {
@@ -139,14 +138,7 @@ func (s *Server) pushInPlace(m *inPlace, body []byte) bool {
 	if p.settle(now, &s.opts) != nil || p.due != noTime {
 		return false
 	}
-	m.ids = s.name(&p, now, m.ids[:0])
-	matched, err := s.deliver(&p, now, nil)
-	if err != nil {
-		return false
-	}
-	s.accepted.Add(1)
-	m.body = appendAccepted(m.body[:0], &p, matched)
-	return true
+	return s.accept(&m.texts, &p, now, nil) == nil
 }
 
 // returns counts what fasthttp's server has done on a connection, and lets the

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net"
@@ -39,7 +40,7 @@ func BenchmarkPushToQueue(b *testing.B) {
 		_, _ = io.Copy(io.Discard, c)
 	}()
 	s := NewServer(DefaultOptions(), e)
-	j := &job{}
+	var t texts
 	body := benchBodies()["plain"]
 	b.SetBytes(int64(len(body)))
 	b.ReportAllocs()
@@ -52,12 +53,12 @@ func BenchmarkPushToQueue(b *testing.B) {
 		if refused := p.settle(now, &s.opts); refused != nil {
 			b.Fatal(refused)
 		}
-		j.ids = s.name(&p, now, j.ids[:0])
-		n, err := s.deliver(&p, now, nil)
-		if n != 1 || err != nil {
-			b.Fatal(n, err)
+		if err := s.accept(&t, &p, now, nil); err != nil {
+			b.Fatal(err)
 		}
-		j.answer = appendAccepted(j.answer[:0], &p, n)
+	}
+	if !bytes.Contains(t.answer, []byte(`"matched":1}`)) {
+		b.Fatalf("the last answer is %s", t.answer)
 	}
 	if err := e.Shutdown(context.Background()); err != nil {
 		b.Error(err)

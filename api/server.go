@@ -103,10 +103,15 @@ type job struct {
 	query []byte // of the target, undecoded
 	id    []byte // the last part of the path, on the route that has one
 
-	body   []byte // see readBody
-	ids    []byte // texts of the ids of its pushes
-	answer []byte // whole
-	plain  bool   // see Server.returns
+	body  []byte // see readBody
+	plain bool   // see Server.returns
+	texts
+}
+
+// texts is the memory for what is written about a request that is accepted.
+type texts struct {
+	ids    []byte // of its pushes
+	answer []byte // the body of its answer, whole
 }
 
 // Stats are counts since the start of a Server.
