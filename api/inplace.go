@@ -24,6 +24,12 @@ type inPlacer interface {
 	// AnswerWith lets answer see all that comes first. Connections that have
 	// been silent for longer than idle are closed.
 	AnswerWith(answer engine.Answer, idle time.Duration)
+	// Open is how many connections there are, those that the listener has not
+	// yielded too.
+	Open() int
+	// Known reports whether requests of a connection were answered in place
+	// before the listener yielded it.
+	Known(c net.Conn) bool
 	// Reserve prepares a connection that the listener has yielded for Return.
 	Reserve(c net.Conn) error
 	// Return takes the connection back, with what was read of the next
@@ -154,13 +160,13 @@ func (s *Server) returns(ctx *fasthttp.RequestCtx, plain bool) {
 		c.plain = 0
 		return
 	}
-	ln, ok := c.from.Listener.(inPlacer)
-	if c.plain++; !ok || c.plain < returnAfter || ln.Reserve(c.Conn) != nil {
+	loops := c.from.loops
+	if c.plain++; loops == nil || c.plain < returnAfter || loops.Reserve(c.Conn) != nil {
 		return
 	}
 	ctx.Hijack(func(hijacked net.Conn) {
 		if c := unwrap(hijacked); c != nil {
-			ln.Return(c.Conn, buffered(hijacked))
+			loops.Return(c.Conn, buffered(hijacked))
 		}
 	})
 }

@@ -30,7 +30,8 @@ const (
 // keep the publishers out.
 type listener struct {
 	net.Listener
-	room int // connections from which on room is made
+	loops inPlacer // the same one; nil if it cannot have requests answered in place
+	room  int      // connections from which on room is made
 
 	closing  sync.Once
 	closeErr error
@@ -44,7 +45,8 @@ type listener struct {
 // newListener bounds the connections of strangers to a part of most, which is
 // how many ln yields at the same time; 0 is no bound.
 func newListener(ln net.Listener, most int) *listener {
-	return &listener{Listener: ln, room: most - most/4, open: make(map[*conn]struct{})}
+	loops, _ := ln.(inPlacer)
+	return &listener{Listener: ln, loops: loops, room: most - most/4, open: make(map[*conn]struct{})}
 }
 
 func (l *listener) Accept() (net.Conn, error) {
@@ -58,9 +60,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	l.mu.Lock()
 	l.arrivals++
 	c := &conn{Conn: raw, from: l, arrival: l.arrivals, latest: l.deadline}
-	if in, ok := raw.(interface{ Known() bool }); ok {
-		c.known.Store(in.Known()) // it has been answered in place: it is no newcomer
-	}
+	c.known.Store(l.loops != nil && l.loops.Known(raw)) // then it is no newcomer
 	var stranger *conn
 	if l.room > 0 && !c.known.Load() && l.inUse() >= l.room {
 		if stranger = l.oldestStranger(); stranger != nil {
@@ -77,8 +77,8 @@ func (l *listener) Accept() (net.Conn, error) {
 
 // inUse is how many connections count against the bound. The caller holds l.mu.
 func (l *listener) inUse() int {
-	if all, ok := l.Listener.(interface{ Open() int }); ok {
-		return all.Open() - 1 // those that are served in place too; the newcomer is one
+	if l.loops != nil {
+		return l.loops.Open() - 1 // those that are served in place too; the newcomer is one
 	}
 	return len(l.open)
 }

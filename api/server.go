@@ -178,8 +178,8 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 	s.listeners = append(s.listeners, l)
 	s.mu.Unlock()
-	if in, ok := ln.(inPlacer); ok {
-		in.AnswerWith(s.answerInPlace, s.opts.IdleTimeout)
+	if l.loops != nil {
+		l.loops.AnswerWith(s.answerInPlace, s.opts.IdleTimeout)
 	}
 
 	err := s.http.Serve(l)

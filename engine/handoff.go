@@ -68,6 +68,13 @@ func (h *httpListener) idle() time.Duration { return h.answers.Load().idle }
 // Open is how many connections are HTTP's, those on the loops too.
 func (h *httpListener) Open() int { return int(h.open.Load()) }
 
+// Known reports whether requests of a connection that the listener has yielded
+// were answered on the loops before.
+func (h *httpListener) Known(c net.Conn) bool {
+	handed, ok := c.(*handedConn)
+	return ok && handed.known
+}
+
 // Close implements net.Listener. It closes what nobody has accepted, and what
 // the loops serve.
 func (h *httpListener) Close() error {
@@ -156,10 +163,6 @@ func (c *handedConn) sendUnsent() error {
 	c.unsent = nil
 	return c.SetWriteDeadline(time.Time{})
 }
-
-// Known reports whether requests of the connection have been answered before it
-// was handed over.
-func (c *handedConn) Known() bool { return c.known }
 
 func (c *handedConn) Close() error {
 	c.mu.Lock()

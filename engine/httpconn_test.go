@@ -143,7 +143,7 @@ func TestHalfARequestOfAStrangerIsHandedOver(t *testing.T) {
 	s.write(c, put("a"))
 	handed := s.handedOver()
 	wantRead(t, handed, string(put("a")))
-	if handed.(*handedConn).Known() {
+	if s.http.Known(handed) {
 		t.Error("it is none")
 	}
 }
@@ -338,7 +338,7 @@ func TestSilenceBehindUnreadAnswers(t *testing.T) {
 	if err := <-read; err != io.EOF {
 		t.Errorf("Read: %v", err)
 	}
-	if !handed.(*handedConn).Known() {
+	if !s.http.Known(handed) {
 		t.Error("it is a stranger")
 	}
 }
