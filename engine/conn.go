@@ -2,7 +2,6 @@ package engine
 
 import (
 	"encoding/binary"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"unicode/utf8"
@@ -93,18 +92,15 @@ func (c *Conn) ready(ev readiness) {
 
 // rescue ends the connection whose handler panicked, and nothing else.
 func (c *Conn) rescue() {
-	if p := recover(); p != nil {
-		e := c.loop.eng
-		e.stats.panics.Add(1)
-		c.deaf = true // what else was read is lost
-		// The panic's value may hold what a peer sent: the stack is enough.
-		e.opts.Logger.Error("panic while serving a connection; it is closed", "stack", string(debug.Stack()))
-		if c.inHandshake() {
-			c.loop.refuse(c, &Refusal{statusInternalServerError, "internal error"})
-			return
-		}
-		c.end(CloseInternal)
+	if !c.loop.eng.recovered(recover(), "panic while serving a connection; it is closed") {
+		return
 	}
+	c.deaf = true // what else was read is lost
+	if c.inHandshake() {
+		c.loop.refuse(c, refusedInternal)
+		return
+	}
+	c.end(CloseInternal)
 }
 
 // receive reads what the socket has, at most one buffer's worth in a turn, and

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"net"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -130,6 +131,17 @@ func (e *Engine) withWriter(f func(*writer)) {
 // loopFailed is told when an epoll breaks, which no input can cause.
 func (e *Engine) loopFailed(err error) {
 	e.opts.Logger.Error("an event loop has failed", "error", err)
+}
+
+// recovered counts a panic and logs it as msg, unless value is nil. That may hold
+// what a peer sent: the stack is enough.
+func (e *Engine) recovered(value any, msg string) bool {
+	if value == nil {
+		return false
+	}
+	e.stats.panics.Add(1)
+	e.opts.Logger.Error(msg, "stack", string(debug.Stack()))
+	return true
 }
 
 func (e *Engine) closeLoops() {

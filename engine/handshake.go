@@ -198,7 +198,7 @@ func newUpgrader(l *loop) *upgrader {
 			token, err := u.handler.Open(&u.request)
 			if err != nil {
 				if !errors.As(err, &u.refusal) {
-					u.refusal = &Refusal{statusInternalServerError, "internal error"}
+					u.refusal = refusedInternal
 				}
 				return nil, err
 			}

@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"runtime/debug"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -241,16 +240,11 @@ func (h *httpConn) leave() (fd int) {
 
 // rescue ends the connection whose request made Answer panic, and nothing else.
 func (h *httpConn) rescue() {
-	p := recover()
-	if p == nil {
+	if !h.loop.eng.recovered(recover(), "panic while serving a request; its connection is closed") {
 		return
 	}
-	e := h.loop.eng
-	e.stats.panics.Add(1)
-	// The panic's value may hold what a peer sent: the stack is enough.
-	e.opts.Logger.Error("panic while serving a request; its connection is closed", "stack", string(debug.Stack()))
 	if h.fd >= 0 {
-		_, _ = sendNow(h.fd, (&Refusal{statusInternalServerError, "internal error"}).wire())
+		_, _ = sendNow(h.fd, refusedInternal.wire())
 		h.close()
 	}
 }

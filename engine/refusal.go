@@ -10,6 +10,9 @@ type Refusal struct {
 
 func (r *Refusal) Error() string { return r.Reason }
 
+// refusedInternal is for a mistake of the handler's. It says nothing of the cause.
+var refusedInternal = &Refusal{statusInternalServerError, "internal error"}
+
 // The statuses that the engine itself refuses handshakes with (RFC 9110
 // section 15, RFC 6585 section 5).
 const (
