@@ -95,7 +95,8 @@ func (s *Server) answerInPlace(read, dst []byte) (n int, out []byte, v engine.Ve
 		return 0, dst, engine.Foreign
 	}
 	path, query := splitTarget(m.header.RequestURI())
-	if r, _ := s.routeOf(path, query); r != &routes[0] || s.admit(r, &m.header, query) != nil {
+	// A POST to the push path is a push, whatever its query is called.
+	if r, _ := s.routeOf(path, query); r == nil || r.below != "" || s.admit(r, &m.header, query) != nil {
 		return 0, dst, engine.Foreign
 	}
 	n = len(head) + m.header.ContentLength()

@@ -30,7 +30,8 @@ var inPlaceRequests = []struct {
 	{"a push", pushOf(`{"event_name":"e","subject":1,"token":"a"}`), engine.Answered},
 	{"a broadcast", pushOf(`{"event_name":"e","subject":null}`), engine.Answered},
 	{"several tokens", pushOf(`{"event_name":"e","subject":1,"tokens":["a","b","a"]}`), engine.Answered},
-	{"the key in the query", strings.Replace(pushOf(`{"event_name":"e","subject":1}`), "/api/push", "/api/push?x-api-key="+testKey, 1), engine.Answered},
+	{"the key in the query", strings.NewReplacer("/api/push", "/api/push?api_key="+testKey, "X-API-KEY: "+testKey+"\r\n", "").Replace(pushOf(`{"event_name":"e","subject":1}`)), engine.Answered},
+	{"a query of a listing", strings.Replace(pushOf(`{"event_name":"e","subject":1}`), "/api/push", "/api/push?limit=1", 1), engine.Answered},
 	{"no delay", pushOf(`{"event_name":"e","subject":1,"delay_seconds":0}`), engine.Answered},
 	{"a time that has passed", pushOf(`{"event_name":"e","subject":1,"deliver_at":1}`), engine.Answered},
 	{"an id", pushOf(`{"event_name":"e","subject":1,"include_id":true}`), engine.Answered},
@@ -184,6 +185,20 @@ func TestConnectionsComeBack(t *testing.T) {
 	r.dial(t).post(push).wantStatus(200)
 }
 
+// A connection on which something else comes between the pushes stays: it would
+// be handed over again at once.
+func TestMixedConnectionsStay(t *testing.T) {
+	r := startRelay(t)
+	p := r.dial(t)
+	for i := range 2 * returnAfter {
+		p.write(healthRequest).wantAnswer(200, healthBody)
+		if n := r.handed(); n != 1 {
+			t.Fatalf("after %d pushes it has been handed over %d times", i, n)
+		}
+		p.post(`{"event_name":"e","subject":1}`).wantStatus(200)
+	}
+}
+
 // Half a push that a loop holds when the relay stops is refused as any other.
 func TestHalfAPushAtTheStop(t *testing.T) {
 	o := DefaultOptions()
@@ -219,6 +234,18 @@ func (r *relay) served() (n int) {
 	for _, l := range r.listeners {
 		l.mu.Lock()
 		n += len(l.open)
+		l.mu.Unlock()
+	}
+	return n
+}
+
+// handed is how many connections fasthttp's server has had.
+func (r *relay) handed() (n uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, l := range r.listeners {
+		l.mu.Lock()
+		n += l.arrivals
 		l.mu.Unlock()
 	}
 	return n

@@ -122,6 +122,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		}
 		ctx.SetContentType(contentType)
 		ctx.SetBodyString(healthBody)
+		s.returns(ctx, false)
 	default:
 		r, id := s.routeOf(path, query)
 		if r == nil {
