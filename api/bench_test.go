@@ -250,3 +250,28 @@ func TestPublishForBenchmark(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// BenchmarkAnswerInPlace is a push as an event loop answers it, delivered to
+// nobody: with a head that is known, and with heads that take turns.
+func BenchmarkAnswerInPlace(b *testing.B) {
+	o := DefaultOptions()
+	o.APIKey = testKey
+	s := NewServer(o, nowhere{})
+	request := benchRequest(benchBodies()["plain"])
+	for name, requests := range map[string][][]byte{
+		"known":   {request},
+		"unknown": {request, []byte(strings.Replace(string(request), "User-Agent: bench", "User-Agent: other", 1))},
+	} {
+		b.Run(name, func(b *testing.B) {
+			var answer []byte
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				_, out, v := s.answerInPlace(requests[i%len(requests)], answer[:0])
+				if v != engine.Answered {
+					b.Fatal(v)
+				}
+				answer = out
+			}
+		})
+	}
+}

@@ -60,6 +60,7 @@ type inPlace struct {
 	header fasthttp.RequestHeader
 	uri    fasthttp.URI
 	reply  fasthttp.ResponseHeader
+	known  knownHead
 	texts
 }
 
@@ -80,37 +81,51 @@ func (s *Server) answerInPlace(read, dst []byte) (n int, out []byte, v engine.Ve
 	if line := s.pushLine[:min(len(read), len(s.pushLine))]; !bytes.HasPrefix(read, line) {
 		return 0, dst, engine.Foreign
 	}
-	end := bytes.Index(read, endOfHead)
-	if end < 0 {
-		if len(read) < maxHeadBytes {
-			return 0, dst, engine.Partial
-		}
-		return 0, dst, engine.Foreign
-	}
 	m := s.inPlace.Get().(*inPlace)
 	defer s.inPlace.Put(m)
-	defer m.head.Reset(nil)
-	head := read[:end+len(endOfHead)]
-	if !m.readHead(head) {
-		return 0, dst, engine.Foreign
+	head, length, ok := m.known.match(read)
+	if !ok {
+		if head, length, v = s.readPushHead(m, read); v != engine.Answered {
+			return 0, dst, v
+		}
+		m.known.missed(read[:head])
 	}
-	path, query := splitTarget(m.header.RequestURI())
-	// A POST to the push path is a push, whatever its query is called.
-	if r, _ := s.routeOf(path, query); r == nil || r.below != "" || s.admit(r, &m.header, query) != nil {
-		return 0, dst, engine.Foreign
-	}
-	n = len(head) + m.header.ContentLength()
-	if n > maxInPlace || n-len(head) > s.opts.MaxPushBytes {
+	n = head + length
+	if n > maxInPlace || length > s.opts.MaxPushBytes || s.stopping.Load() {
 		return 0, dst, engine.Foreign
 	}
 	if len(read) < n {
 		return 0, dst, engine.Partial
 	}
-	if !s.pushInPlace(m, read[len(head):n]) {
+	if !s.pushInPlace(m, read[head:n]) {
 		return 0, dst, engine.Foreign
 	}
 	m.reply.SetContentLength(len(m.answer))
 	return n, append(append(dst, m.reply.Header()...), m.answer...), engine.Answered
+}
+
+// readPushHead reads the head of a push, and returns its length and that of the
+// body behind it. The verdict is Answered if it may be answered in place and is
+// let in.
+func (s *Server) readPushHead(m *inPlace, read []byte) (n, length int, v engine.Verdict) {
+	end := bytes.Index(read, endOfHead)
+	if end < 0 {
+		if len(read) < maxHeadBytes {
+			return 0, 0, engine.Partial
+		}
+		return 0, 0, engine.Foreign
+	}
+	n = end + len(endOfHead)
+	defer m.head.Reset(nil)
+	if !m.readHead(read[:n]) {
+		return 0, 0, engine.Foreign
+	}
+	path, query := splitTarget(m.header.RequestURI())
+	// A POST to the push path is a push, whatever its query is called.
+	if r, _ := s.routeOf(path, query); r == nil || r.below != "" || s.admit(r, &m.header, query) != nil {
+		return 0, 0, engine.Foreign
+	}
+	return n, m.header.ContentLength(), engine.Answered
 }
 
 // readHead reads the head of a request. It reports false unless it is one of
