@@ -6,6 +6,7 @@
 // # A push
 //
 //	at once, and of the common kind        inplace.go: on the engine's loop
+//	request head, as the one before        knownhead.go
 //	any other, and any other request       server.go: on a goroutine of fasthttp's
 //	request head -> path, method, key      routes.go, apikey.go
 //	body         -> bounded, as it arrives body.go
