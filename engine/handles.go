@@ -1,6 +1,9 @@
 package engine
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // handles finds where a delayed message waits by its key. Keys are given out in
 // ascending order, so it is a sorted array, in leaves of 4096 keys each: what is
@@ -23,6 +26,7 @@ type handleLeaf struct {
 const (
 	leafBits = 12
 	leafMask = 1<<leafBits - 1
+	leafNear = 64 // keys on either side of where one is looked for first
 	leafMin  = 16 // holes in a leaf, or empty leaves, that are not worth closing up
 )
 
@@ -54,19 +58,20 @@ func (h handle) index() uint32 { return uint32(h &^ nearBit) }
 
 // leaf returns where the leaf of a key is, or belongs.
 func (t *handles) leaf(key uint64) (i int, ok bool) {
-	prefix, n := key>>leafBits, len(t.leaves)
-	if n > 0 && t.leaves[n-1].prefix <= prefix { // most are new
-		if t.leaves[n-1].prefix == prefix {
-			return n - 1, true
-		}
-		return n, false
+	prefix, n := key>>leafBits, uint64(len(t.leaves))
+	if n == 0 || t.leaves[n-1].prefix < prefix { // most are new
+		return int(n), false
 	}
-	return slices.BinarySearchFunc(t.leaves, prefix, func(l handleLeaf, prefix uint64) int {
-		if l.prefix < prefix {
-			return -1
-		}
-		return int(min(l.prefix-prefix, 1))
+	// Without a gap between the leaves it is as far from the last one as its
+	// prefix, else further to the right.
+	from := n - min(n, t.leaves[n-1].prefix-prefix+1)
+	if t.leaves[from].prefix == prefix {
+		return int(from), true
+	}
+	i, ok = slices.BinarySearchFunc(t.leaves[from:], prefix, func(l handleLeaf, prefix uint64) int {
+		return cmp.Compare(l.prefix, prefix)
 	})
+	return int(from) + i, ok
 }
 
 func (t *handles) get(key uint64) (handle, bool) {
@@ -75,7 +80,7 @@ func (t *handles) get(key uint64) (handle, bool) {
 		return noHandle, false
 	}
 	l := &t.leaves[i]
-	j, ok := slices.BinarySearch(l.rests, uint16(key&leafMask))
+	j, ok := l.find(uint16(key & leafMask))
 	if !ok || l.at[j] == noHandle {
 		return noHandle, false
 	}
@@ -86,6 +91,9 @@ func (t *handles) get(key uint64) (handle, bool) {
 func (t *handles) put(key uint64, h handle) {
 	i, ok := t.leaf(key)
 	if !ok {
+		if i == len(t.leaves) && i > 0 {
+			t.leaves[i-1].settle()
+		}
 		t.leaves = slices.Insert(t.leaves, i, handleLeaf{prefix: key >> leafBits})
 		t.empty++
 	}
@@ -93,21 +101,12 @@ func (t *handles) put(key uint64, h handle) {
 	if l.live == 0 {
 		t.empty--
 	}
-	l.put(uint16(key&leafMask), h)
-}
-
-func (l *handleLeaf) put(rest uint16, h handle) {
-	j := len(l.rests)
-	if j > 0 && l.rests[j-1] >= rest {
-		j, _ = slices.BinarySearch(l.rests, rest)
-	}
+	rest := uint16(key & leafMask)
+	j, ok := l.find(rest)
 	switch {
-	case j == len(l.rests) || l.rests[j] != rest:
-		if n := len(l.rests); n == cap(l.rests) {
-			l.copy(min(max(leafMin, n*5/4), 1<<leafBits))
-			l.put(rest, h)
-			return
-		}
+	case !ok:
+		l.makeRoom(i == len(t.leaves)-1)
+		j, _ = l.find(rest)
 		l.rests = slices.Insert(l.rests, j, rest)
 		l.at = slices.Insert(l.at, j, h)
 		l.live++
@@ -117,6 +116,38 @@ func (l *handleLeaf) put(rest uint16, h handle) {
 	l.at[j] = h
 }
 
+// find returns where a key is, or belongs.
+func (l *handleLeaf) find(rest uint16) (j int, ok bool) {
+	n := len(l.rests)
+	if n == 0 || l.rests[n-1] < rest { // most are new
+		return n, false
+	}
+	// If the keys are spread evenly it is here, or near.
+	at := n * int(rest) >> leafBits
+	if l.rests[at] == rest {
+		return at, true
+	}
+	from, to := max(0, at-leafNear), min(n, at+leafNear)
+	if l.rests[from] > rest || l.rests[to-1] < rest {
+		from, to = 0, n
+	}
+	j, ok = slices.BinarySearch(l.rests[from:to], rest)
+	return from + j, ok
+}
+
+// makeRoom makes room for one more key, or for many if the leaf is the last one.
+func (l *handleLeaf) makeRoom(last bool) {
+	n := len(l.rests)
+	if n < cap(l.rests) {
+		return
+	}
+	room := n + n/4
+	if last {
+		room = 2 * n
+	}
+	l.copy(min(max(leafMin, room), 1<<leafBits))
+}
+
 // remove forgets where a message waited.
 func (t *handles) remove(key uint64) {
 	i, ok := t.leaf(key)
@@ -124,7 +155,7 @@ func (t *handles) remove(key uint64) {
 		return
 	}
 	l := &t.leaves[i]
-	j, ok := slices.BinarySearch(l.rests, uint16(key&leafMask))
+	j, ok := l.find(uint16(key & leafMask))
 	if !ok || l.at[j] == noHandle {
 		return
 	}
@@ -138,6 +169,13 @@ func (t *handles) remove(key uint64) {
 			t.empty = 0
 		}
 	case len(l.rests) > 2*l.live+leafMin:
+		l.copy(l.live)
+	}
+}
+
+// settle gives back the room for keys that come no more.
+func (l *handleLeaf) settle() {
+	if n := len(l.rests); cap(l.rests) > n+n/4 {
 		l.copy(l.live)
 	}
 }

@@ -134,3 +134,46 @@ func TestHandlesOfSentMessages(t *testing.T) {
 		t.Errorf("the second message is not taken back: %v", err)
 	}
 }
+
+// BenchmarkHandles is what an index of a million keys takes: to note one more, to
+// find one and to move one at random, and to forget one, first in first out.
+func BenchmarkHandles(b *testing.B) {
+	const count = 1_000_000
+	fill := func() *handles {
+		index := new(handles)
+		for key := range uint64(count) {
+			index.put(key, handle(key))
+		}
+		return index
+	}
+	b.Run("put", func(b *testing.B) {
+		index := fill()
+		b.ReportAllocs()
+		for key := uint64(count); b.Loop(); key++ {
+			index.put(key, 1)
+		}
+	})
+	b.Run("get", func(b *testing.B) {
+		index, rng := fill(), rand.New(rand.NewPCG(1, 2))
+		for b.Loop() {
+			if _, ok := index.get(rng.Uint64N(count)); !ok {
+				b.Fatal("lost")
+			}
+		}
+	})
+	b.Run("move", func(b *testing.B) {
+		index, rng := fill(), rand.New(rand.NewPCG(1, 2))
+		b.ReportAllocs()
+		for b.Loop() {
+			index.put(rng.Uint64N(count), 1)
+		}
+	})
+	b.Run("churn", func(b *testing.B) {
+		index := fill()
+		b.ReportAllocs()
+		for key := uint64(count); b.Loop(); key++ {
+			index.put(key, 1)
+			index.remove(key - count)
+		}
+	})
+}
