@@ -30,20 +30,22 @@ package engine
 //
 // Memory. What costs time is the cache misses of entries that were not touched
 // for long, so they are touched seldom, and several at a time. Above level 0 a
-// slot is a list of blocks, each with the deadlines and indexes of up to 15
-// entries: a ref each. A cascade reads the blocks alone, one after the other. On
-// its way into level 0 it comes to the entries, which are to be fired soon; those
+// slot is a list of blocks, each with the indexes of up to 16 entries and the
+// lower 24 bits of their deadlines: a ref each. The bits above follow from the
+// slot up to level 3, which is 49 days. There a cascade reads the blocks alone,
+// one after the other. It comes to the entries on its way into level 0, since
+// they are to be fired soon, and in the levels above 3 for their deadlines; those
 // of the next block are on their way from memory while one block is worked off.
 // In level 0 a slot is a list of the entries themselves, which the caches hold by
-// then. An entry with an 8-byte value takes 24 + 13 bytes, one with 16 bytes 8
-// more.
+// then. An entry takes 12 bytes and its value, and 8 bytes in a block: 28 with a
+// value of two uint32.
 //
 // Cancelling. An entry in level 0 is taken out of its list. One above does not
 // know where its ref is, and to find it would be another miss: its value goes,
-// and its index stays taken until a cascade into level 0 or the sweep comes by
-// the ref. Once such refs are more than half of what waits, each entry that
-// leaves has one block swept; the last one to leave takes all of them along.
-// So Next is exact in level 0, and a wheel in which nothing waits is empty.
+// and its index stays taken until a cascade that comes to the entries or the
+// sweep passes the ref. Once such refs are more than half of what waits, each
+// entry that leaves has one block swept; the last one to leave takes all of them
+// along. So Next is exact in level 0, and a wheel in which nothing waits is empty.
 
 import "math/bits"
 
@@ -52,6 +54,8 @@ const (
 	wheelSlots  = 1 << wheelDigit                    // slots a level
 	wheelLevels = (64 + wheelDigit - 1) / wheelDigit // enough for every uint64
 	wheelDebris = 1024                               // so many refs of cancelled entries are not worth a sweep
+	placeBits   = wheelDigit + 1                     // bits of a place: 1 + wheelSlots values
+	maxGen      = 1<<(32-placeBits) - 1              // the generation before 1: 8 million
 	wordBits    = 64                                 // slots a word of occupancy
 	noSlot      = slotID(wheelLevels << wheelDigit)  // one past the last slot
 	noIndex     = ^uint32(0)                         // no entry, no block, no chunk
@@ -64,7 +68,7 @@ type timerWheel[T any] struct {
 	now     uint64 // latest time passed to Advance
 	elapsed uint64 // time up to which the slots have been worked off, <= now
 	opened  slotID // slot whose cascade was interrupted, not empty; else noSlot
-	gen     uint32 // generation of the newest entry
+	gen     uint32 // generation of the newest entry, 1 to maxGen
 
 	words     uint32                    // bit w: word w of occupied is not zero
 	occupied  [noSlot / wordBits]uint64 // bit s%wordBits of word s/wordBits: slot s is not empty
@@ -76,19 +80,31 @@ type timerWheel[T any] struct {
 }
 
 // timerHandle names an entry to Cancel. The zero timerHandle names none. A
-// handle of an entry that has left stays harmless for the next 2^32-1 inserts.
+// handle of an entry that has left stays harmless until maxGen-1 more were
+// inserted. After that it may name another one, by chance: an entry of the same
+// index whose insert came a multiple of maxGen later. An owner that keeps handles
+// for so long has to tell by the value.
 type timerHandle struct {
 	index uint32
 	gen   uint32
 }
 
-// timerEntry is a value that waits. All of it is zero once it has left.
+// timerEntry is a value that waits. All of it is zero once it has left. Nothing
+// in it but the value can need an alignment of 8 bytes, and with it padding.
 type timerEntry[T any] struct {
-	when  uint64 // the deadline; in level 0, where the slot tells it, see timerwheel_near.go
-	gen   uint32
-	place uint32 // in level 0: 1 + slot; above: 0
+	when  [2]uint32 // the deadline, its lower half first; in level 0, where the slot tells it, see timerwheel_near.go
+	state uint32    // generation<<placeBits | place; 0: the entry has left
 	value T
 }
+
+// gen is the entry's generation, 0 if it has left.
+func (e *timerEntry[T]) gen() uint32 { return e.state >> placeBits }
+
+// place is 1 + slot in level 0, and 0 above.
+func (e *timerEntry[T]) place() uint32 { return e.state % (1 << placeBits) }
+
+// due is the deadline of an entry above level 0.
+func (e *timerEntry[T]) due() uint64 { return uint64(e.when[1])<<32 | uint64(e.when[0]) }
 
 // newTimerWheel returns an empty wheel that stands at now.
 func newTimerWheel[T any](now uint64) *timerWheel[T] {
@@ -107,16 +123,16 @@ func (w *timerWheel[T]) Len() int { return w.entries.used - w.cancelled }
 // time: the next Advance fires it, behind what was due until then.
 func (w *timerWheel[T]) Insert(deadline uint64, v T) timerHandle {
 	i, e := w.entries.alloc()
-	if w.gen++; w.gen == 0 {
+	if w.gen++; w.gen > maxGen {
 		w.gen = 1
 	}
-	e.gen = w.gen
+	e.state = w.gen << placeBits
 	e.value = v
 	deadline = max(deadline, w.now)
 	if s := slotFor(deadline, w.elapsed); s < wheelSlots {
 		w.link(s, i, e)
 	} else {
-		e.when = deadline
+		e.when = [2]uint32{uint32(deadline), uint32(deadline >> 32)}
 		w.push(s, deadline, i)
 	}
 	return timerHandle{index: i, gen: w.gen}
@@ -126,7 +142,7 @@ func (w *timerWheel[T]) Insert(deadline uint64, v T) timerHandle {
 // It reports false if that entry has been fired or cancelled.
 func (w *timerWheel[T]) Get(h timerHandle) (deadline uint64, v T, ok bool) {
 	e := w.entries.lookup(h.index)
-	if e == nil || e.gen != h.gen || h.gen == 0 {
+	if e == nil || e.gen() != h.gen || h.gen == 0 {
 		return 0, v, false
 	}
 	return w.deadline(e), e.value, true
@@ -135,8 +151,8 @@ func (w *timerWheel[T]) Get(h timerHandle) (deadline uint64, v T, ok bool) {
 // Handle returns the handle of the entry that waits under an index, the zero
 // timerHandle if none does.
 func (w *timerWheel[T]) Handle(index uint32) timerHandle {
-	if e := w.entries.lookup(index); e != nil && e.gen != 0 {
-		return timerHandle{index: index, gen: e.gen}
+	if e := w.entries.lookup(index); e != nil && e.state != 0 {
+		return timerHandle{index: index, gen: e.gen()}
 	}
 	return timerHandle{}
 }
@@ -148,7 +164,7 @@ func (w *timerWheel[T]) Replace(h timerHandle, v T) { w.entries.at(h.index).valu
 // does nothing, if that entry has been fired or cancelled before.
 func (w *timerWheel[T]) Cancel(h timerHandle) (v T, ok bool) {
 	e := w.entries.lookup(h.index)
-	if e == nil || e.gen != h.gen || h.gen == 0 {
+	if e == nil || e.gen() != h.gen || h.gen == 0 {
 		return v, false
 	}
 	return w.take(h.index, e), true
@@ -170,8 +186,8 @@ func (w *timerWheel[T]) Scan(cursor uint32, budget int, visit func(deadline uint
 			cursor = (cursor/slabChunk + 1) * slabChunk
 			continue
 		}
-		if e.gen != 0 {
-			visit(w.deadline(e), timerHandle{index: cursor, gen: e.gen}, e.value)
+		if e.state != 0 {
+			visit(w.deadline(e), timerHandle{index: cursor, gen: e.gen()}, e.value)
 		}
 		cursor++
 	}
@@ -237,8 +253,8 @@ func (w *timerWheel[T]) expire(s slotID, budget int, fire func(T)) (fired int) {
 // and returns how many. When the slot is empty elapsed is its start: see drop.
 func (w *timerWheel[T]) cascade(s slotID, budget int) (moved int) {
 	w.opened = s
-	start := s.start(w.elapsed)
-	if s.level() == 1 {
+	start, far := s.start(w.elapsed), s.isFar()
+	if s.needsEntries() {
 		w.fetchEntries(w.blocks.at(w.slots[s].head))
 	}
 	for moved < budget && w.isOccupied(s) {
@@ -250,9 +266,13 @@ func (w *timerWheel[T]) cascade(s slotID, budget int) (moved int) {
 			if live>>p&1 == 0 || moved == budget {
 				continue
 			}
-			if to := slotFor(b.deadlines[p], start); to >= wheelSlots {
-				w.push(to, b.deadlines[p], i)
-			} else if e := w.entries.at(i); e.gen != 0 {
+			deadline := b.deadline(p, start)
+			if far {
+				deadline = max(start, w.entries.at(i).due()) // what was cancelled goes down to be buried
+			}
+			if to := slotFor(deadline, start); to >= wheelSlots {
+				w.push(to, deadline, i)
+			} else if e := w.entries.at(i); e.state != 0 {
 				w.link(to, i, e)
 			} else {
 				w.bury(i)
@@ -282,7 +302,7 @@ func (w *timerWheel[T]) first() slotID {
 // take removes an entry and returns its value. Nothing of it stays behind for
 // the garbage collector to follow.
 func (w *timerWheel[T]) take(i uint32, e *timerEntry[T]) T {
-	if e.place == 0 {
+	if e.place() == 0 {
 		w.cancelled++
 	} else {
 		w.unlink(e)

@@ -51,8 +51,14 @@ func BenchmarkTimerWheelInsert(b *testing.B) {
 }
 
 // BenchmarkTimerWheelFill inserts into a wheel that starts empty, as a burst
-// does, and reports the bytes an entry takes.
+// does, and reports the bytes an entry takes, with what the near wheel holds and
+// with what the far one does.
 func BenchmarkTimerWheelFill(b *testing.B) {
+	b.Run("near", func(b *testing.B) { benchWheelFill(b, bodyRef{}) })
+	b.Run("far", func(b *testing.B) { benchWheelFill(b, farEntry{}) })
+}
+
+func benchWheelFill[T any](b *testing.B, v T) {
 	benchWheel(b, func(b *testing.B, rng *rand.Rand, pending int) {
 		b.ReportAllocs()
 		var perEntry float64
@@ -61,15 +67,15 @@ func BenchmarkTimerWheelFill(b *testing.B) {
 		for done := 0; done < b.N; {
 			b.StopTimer()
 			before := liveHeapBytes()
-			w := newTimerWheel[string](wheelBenchEpoch)
+			w := newTimerWheel[T](wheelBenchEpoch)
 			batch := min(pending, b.N-done)
 			b.StartTimer()
 			for range batch {
-				w.Insert(wheelBenchEpoch+1+rng.Uint64N(wheelBenchHour), "payload")
+				w.Insert(wheelBenchEpoch+1+rng.Uint64N(wheelBenchHour), v)
 			}
 			b.StopTimer()
 			for range pending - batch {
-				w.Insert(wheelBenchEpoch+1+rng.Uint64N(wheelBenchHour), "payload")
+				w.Insert(wheelBenchEpoch+1+rng.Uint64N(wheelBenchHour), v)
 			}
 			perEntry = float64(liveHeapBytes()-before) / float64(pending)
 			runtime.KeepAlive(w)
@@ -110,7 +116,7 @@ func BenchmarkTimerWheelFloor(b *testing.B) {
 		rng.Shuffle(pending, func(i, j int) { order[i], order[j] = order[j], order[i] })
 		b.ResetTimer()
 		for n := range b.N {
-			s.at(order[n%pending]).gen++
+			s.at(order[n%pending]).state++
 		}
 	})
 }

@@ -5,7 +5,11 @@ import (
 	"unsafe"
 )
 
-const blockRefs = 15 // fills a timerBlock up to three cache lines
+const (
+	blockRefs   = 16 // fills a timerBlock up to two cache lines
+	blockDigits = 3  // digits of each deadline in it
+	blockMask   = 1<<(blockDigits*wheelDigit) - 1
+)
 
 // slotID is level<<wheelDigit | slot.
 type slotID uint16
@@ -16,14 +20,36 @@ type timerSlot struct {
 	head, tail uint32
 }
 
-// timerBlock is a part of a slot's list: 192 bytes, never without a live ref
+// timerBlock is a part of a slot's list: 128 bytes, never without a live ref
 // while it is in use. The live refs are in order; what has left leaves a hole.
+// Of a deadline it has the lower 24 bits. Those above follow from the slot up to
+// level 3; in the levels beyond, the entry tells its deadline.
 type timerBlock struct {
 	next, prev uint32 // blocks of the same slot, noIndex at the ends
 	slot       slotID
 	live       uint16            // bit i: refs[i] counts; 0: the block is free
+	low        [blockRefs]uint16 // bits 0 to 15 of the refs' deadlines
+	high       [blockRefs]uint8  // bits 16 to 23
+	_          uint32            // refs have a cache line of their own
 	refs       [blockRefs]uint32 // indexes of entries, which may be cancelled
-	deadlines  [blockRefs]uint64 // of refs
+}
+
+// set makes ref p one to entry i.
+func (b *timerBlock) set(p int, i uint32, deadline uint64) {
+	b.refs[p] = i
+	b.low[p], b.high[p] = uint16(deadline), uint8(deadline>>16)
+	b.live |= 1 << p
+}
+
+// deadline is the deadline of ref p in a slot that starts at start, of level 3
+// at most.
+func (b *timerBlock) deadline(p int, start uint64) uint64 {
+	return start&^blockMask | uint64(b.high[p])<<16 | uint64(b.low[p])
+}
+
+// copyRef copies ref p to where ref n of block to is, which may be b.
+func (b *timerBlock) copyRef(p int, to *timerBlock, n int) {
+	to.refs[n], to.low[n], to.high[n] = b.refs[p], b.low[p], b.high[p]
 }
 
 // push puts a ref to entry i at the tail of s, above level 0.
@@ -38,9 +64,7 @@ func (w *timerWheel[T]) push(s slotID, deadline uint64, i uint32) {
 		b = w.grow(s)
 		p = 0
 	}
-	b.refs[p] = i
-	b.deadlines[p] = deadline
-	b.live |= 1 << p
+	b.set(p, i, deadline)
 }
 
 // grow adds a block at the tail of s. The caller fills it.
@@ -91,20 +115,19 @@ func (w *timerWheel[T]) bury(i uint32) {
 }
 
 // fetchBehind begins to fetch from memory what a cascade needs after block b:
-// the entries of the next block, if they go to level 0, and the block behind it.
+// the entries of the next block, if it comes to them, and the block behind it.
 func (w *timerWheel[T]) fetchBehind(b *timerBlock) {
 	if b.next == noIndex {
 		return
 	}
 	next := w.blocks.at(b.next)
-	if next.slot.level() == 1 {
+	if next.slot.needsEntries() {
 		w.fetchEntries(next)
 	}
 	if next.next != noIndex {
 		b = w.blocks.at(next.next)
 		prefetch(unsafe.Pointer(b))
-		prefetch(unsafe.Pointer(&b.deadlines[0]))
-		prefetch(unsafe.Pointer(&b.deadlines[blockRefs-1]))
+		prefetch(unsafe.Pointer(&b.refs))
 	}
 }
 
@@ -112,7 +135,9 @@ func (w *timerWheel[T]) fetchBehind(b *timerBlock) {
 func (w *timerWheel[T]) fetchEntries(b *timerBlock) {
 	for p, i := range &b.refs {
 		if b.live>>p&1 != 0 {
-			prefetch(unsafe.Pointer(w.entries.at(i)))
+			e := w.entries.at(i)
+			prefetch(unsafe.Pointer(e))
+			prefetch(unsafe.Add(unsafe.Pointer(e), unsafe.Sizeof(*e)-1)) // it may lie in two cache lines
 		}
 	}
 }
@@ -141,6 +166,12 @@ func slotFor(deadline, elapsed uint64) slotID {
 
 // level is the slot's level.
 func (s slotID) level() uint { return uint(s >> wheelDigit) }
+
+// isFar reports whether the slot and its blocks do not tell the whole deadlines.
+func (s slotID) isFar() bool { return s.level() > blockDigits }
+
+// needsEntries reports whether a cascade of the slot comes to the entries.
+func (s slotID) needsEntries() bool { return s.level() == 1 || s.isFar() }
 
 // start is the first tick of the slot, as seen at elapsed.
 func (s slotID) start(elapsed uint64) uint64 {

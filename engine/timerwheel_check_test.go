@@ -45,10 +45,10 @@ func checkTimerWheel[T comparable](w *timerWheel[T]) error {
 			if deadline < seen || slotFor(deadline, seen) != s {
 				return fmt.Errorf("entry %d with deadline %d is in slot %d, seen at %d", ref, deadline, s, seen)
 			}
-			if e.place != place {
-				return fmt.Errorf("entry %d of slot %d has place %d", ref, s, e.place)
+			if e.place() != place {
+				return fmt.Errorf("entry %d of slot %d has place %d", ref, s, e.place())
 			}
-			if e.gen == 0 {
+			if e.gen() == 0 {
 				if cancelled++; s < wheelSlots {
 					return fmt.Errorf("slot %d of level 0 holds cancelled entry %d", s, ref)
 				}
@@ -57,10 +57,10 @@ func checkTimerWheel[T comparable](w *timerWheel[T]) error {
 			if at := w.deadline(e); at != deadline {
 				return fmt.Errorf("entry %d has deadline %d, its slot or ref %d", ref, at, deadline)
 			}
-			if e.gen <= last[deadline] {
-				return fmt.Errorf("slot %d: generation %d behind %d for deadline %d", s, e.gen, last[deadline], deadline)
+			if e.gen() <= last[deadline] {
+				return fmt.Errorf("slot %d: generation %d behind %d for deadline %d", s, e.gen(), last[deadline], deadline)
 			}
-			last[deadline] = e.gen
+			last[deadline] = e.gen()
 			return nil
 		}
 		prev := noIndex
@@ -80,14 +80,24 @@ func checkTimerWheel[T comparable](w *timerWheel[T]) error {
 					return fmt.Errorf("slot %d holds free block %d", s, i)
 				}
 				blocks++
-				if b.slot != s || b.prev != prev || b.live == 0 || b.live >= 1<<blockRefs {
+				if b.slot != s || b.prev != prev || b.live == 0 {
 					return fmt.Errorf("slot %d, block %d after %d: slot %d, prev %d, live %b", s, i, prev, b.slot, b.prev, b.live)
 				}
 				for p, ref := range b.refs {
 					if b.live>>p&1 == 0 {
 						continue
 					}
-					if err := checkEntry(ref, b.deadlines[p], 0); err != nil {
+					deadline := b.deadline(p, s.start(seen))
+					if s.isFar() {
+						at := w.entries.at(ref).due()
+						if at == 0 { // cancelled
+							at = s.start(seen)
+						} else if low := b.deadline(p, 0); low != at&blockMask {
+							return fmt.Errorf("slot %d, block %d: deadline %d of ref %d ends with %d", s, i, at, p, low)
+						}
+						deadline = at
+					}
+					if err := checkEntry(ref, deadline, 0); err != nil {
 						return err
 					}
 				}
@@ -105,7 +115,7 @@ func checkTimerWheel[T comparable](w *timerWheel[T]) error {
 	}
 	for c, mem := range w.entries.mem {
 		for i := 0; mem != nil && i < slabChunk; i++ {
-			if mem[i] != (timerEntry[T]{}) && mem[i].gen == 0 {
+			if mem[i] != (timerEntry[T]{}) && mem[i].state == 0 {
 				return fmt.Errorf("entry %d of chunk %d has left and is not zero: %+v", i, c, mem[i])
 			}
 		}

@@ -11,6 +11,12 @@ import (
 // wheel is compared with the oracle and looked into after each.
 func FuzzTimerWheel(f *testing.F) {
 	f.Add(uint64(0), []byte{0, 1, 0, 0, 130, 0, 3, 129, 0, 0, 131, 0, 4, 255, 0})
+	for _, border := range []uint64{1 << 24, 1 << 32, 1 << 40, 3 << 40, 1 << 56} {
+		// A crowd beyond 2^32 ticks and one beyond 2^40, some cancelled, in steps.
+		far := []byte{242, 3, 32, 242, 5, 40, 240, 9, 31, 6, 7, 0, 6, 21, 0, 51, 2, 31, 36, 3, 32, 6, 2, 0, 99, 9, 39, 9, 50, 0, 84, 1, 40}
+		f.Add(border-2, far)
+		f.Add(border-1<<31, far)
+	}
 	f.Fuzz(func(t *testing.T, epoch uint64, ops []byte) {
 		m := newWheelModel(t, epoch)
 		for ; len(ops) >= 3 && m.next < 500; ops = ops[3:] {

@@ -1,32 +1,25 @@
 package engine
 
-import "math"
-
 // Level 0. Its entries are about to be fired and in the caches, so its slots
 // are lists of the entries themselves. An entry there does not need its
 // deadline, which is its slot's tick. Where that was, it keeps the indexes of
 // its neighbours: the one before it in the lower half of when, the one behind
 // it in the upper half, noIndex at the ends.
 
-const (
-	beforeMask = math.MaxUint32
-	behindBits = 32
-)
-
 // before is the index of the entry before e in its slot.
-func (e *timerEntry[T]) before() uint32 { return uint32(e.when & beforeMask) }
+func (e *timerEntry[T]) before() uint32 { return e.when[0] }
 
 // behind is the index of the entry behind e in its slot.
-func (e *timerEntry[T]) behind() uint32 { return uint32(e.when >> behindBits) }
+func (e *timerEntry[T]) behind() uint32 { return e.when[1] }
 
-func (e *timerEntry[T]) setBefore(i uint32) { e.when = e.when&^beforeMask | uint64(i) }
+func (e *timerEntry[T]) setBefore(i uint32) { e.when[0] = i }
 
-func (e *timerEntry[T]) setBehind(i uint32) { e.when = e.when&beforeMask | uint64(i)<<behindBits }
+func (e *timerEntry[T]) setBehind(i uint32) { e.when[1] = i }
 
-// link puts entry i at the tail of s.
+// link puts entry i, whose place is 0, at the tail of s.
 func (w *timerWheel[T]) link(s slotID, i uint32, e *timerEntry[T]) {
 	slot := &w.slots[s]
-	e.place = uint32(s) + 1
+	e.state |= uint32(s) + 1
 	e.setBehind(noIndex)
 	if w.isOccupied(s) {
 		e.setBefore(slot.tail)
@@ -41,7 +34,7 @@ func (w *timerWheel[T]) link(s slotID, i uint32, e *timerEntry[T]) {
 
 // unlink takes an entry out of its slot.
 func (w *timerWheel[T]) unlink(e *timerEntry[T]) {
-	s := slotID(e.place - 1)
+	s := slotID(e.place() - 1)
 	slot := &w.slots[s]
 	before, behind := e.before(), e.behind()
 	switch {
@@ -62,12 +55,12 @@ func (w *timerWheel[T]) unlink(e *timerEntry[T]) {
 // deadline returns the deadline of an entry that waits. While a cascade is
 // interrupted, what is in level 0 was put there as seen at the start of its slot.
 func (w *timerWheel[T]) deadline(e *timerEntry[T]) uint64 {
-	if e.place == 0 {
-		return e.when
+	if e.place() == 0 {
+		return e.due()
 	}
 	seen := w.elapsed
 	if w.opened != noSlot {
 		seen = w.opened.start(seen)
 	}
-	return slotID(e.place - 1).start(seen)
+	return slotID(e.place() - 1).start(seen)
 }

@@ -7,7 +7,7 @@ import (
 
 const (
 	slabWords  = 16             // words of 64 bits that tell a chunk's free elements
-	slabChunk  = slabWords * 64 // elements a chunk: with 24-byte elements three pages of the Go heap
+	slabChunk  = slabWords * 64 // elements a chunk: with 20-byte elements a size class of the Go heap
 	slabChunks = 1 << 18        // most chunks of a slab: a block's index has 28 bits
 	slabSpare  = 8              // of so many chunks' worth of elements in use one chunk is kept spare
 )

@@ -40,10 +40,10 @@ func (w *timerWheel[T]) tidy(i uint32, b *timerBlock) bool {
 	for p, ref := range &b.refs {
 		switch {
 		case b.live>>p&1 == 0:
-		case w.entries.at(ref).gen == 0:
+		case w.entries.at(ref).state == 0:
 			w.bury(ref)
 		default:
-			b.deadlines[n], b.refs[n] = b.deadlines[p], ref
+			b.copyRef(p, b, n)
 			n++
 		}
 	}
@@ -61,9 +61,9 @@ func (w *timerWheel[T]) merge(before, i uint32) {
 	if n+bits.OnesCount16(b.live) > blockRefs {
 		return
 	}
-	for p, ref := range &b.refs {
+	for p := range &b.refs {
 		if b.live>>p&1 != 0 {
-			a.deadlines[n], a.refs[n] = b.deadlines[p], ref
+			b.copyRef(p, a, n)
 			a.live |= 1 << n
 			n++
 		}

@@ -183,7 +183,12 @@ func TestTimerWheelAgainstModel(t *testing.T) {
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 64))
-			m := newWheelModel(t, rng.Uint64N(1<<rng.UintN(42)))
+			epoch := rng.Uint64N(1 << rng.UintN(42))
+			if border := rng.UintN(wheelLevels); seed%2 == 1 { // a little before one
+				epoch = (rng.Uint64N(100)+1)<<(wheelDigit*border) - 1
+				epoch -= min(epoch, rng.Uint64N(1<<rng.UintN(30)))
+			}
+			m := newWheelModel(t, epoch)
 			burst := 1 << rng.UintN(7)
 			for range steps {
 				switch rng.UintN(12) {

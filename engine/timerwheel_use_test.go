@@ -34,18 +34,96 @@ func TestTimerWheelFiresPastDeadlinesNext(t *testing.T) {
 // An interrupted cascade must not let a newcomer overtake entries of the same
 // deadline that wait in the slot since long.
 func TestTimerWheelKeepsOrderInAnInterruptedCascade(t *testing.T) {
-	for budget := range 12 {
-		w := newTimerWheel[int](0)
-		const deadline = 5*wheelSlots*wheelSlots + 7*wheelSlots + 9
-		for v := range 10 {
-			w.Insert(deadline, v)
+	for _, deadline := range []uint64{5<<16 + 7<<8 + 9, 5<<32 + 7<<8 + 9, 5<<40 + 7<<32 + 9} {
+		for budget := range 12 {
+			w := newTimerWheel[int](0)
+			for v := range 10 {
+				w.Insert(deadline, v)
+			}
+			fire := func(v int) { t.Fatalf("budget %d: %d fired early", budget, v) }
+			w.Advance(deadline-1, budget, fire)
+			w.Insert(deadline, 10)
+			w.Advance(deadline-1, budget, fire)
+			w.Insert(deadline, 11)
+			wantWheelFired(t, drainWheel(w, deadline), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
 		}
-		fire := func(v int) { t.Fatalf("budget %d: %d fired early", budget, v) }
-		w.Advance(deadline-1, budget, fire)
-		w.Insert(deadline, 10)
-		w.Advance(deadline-1, budget, fire)
-		w.Insert(deadline, 11)
-		wantWheelFired(t, drainWheel(w, deadline), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11)
+	}
+}
+
+// TestTimerWheelFarDeadlines: deadlines in one slot that differ only in bits
+// which its blocks do not have, in those of each level from 2^32 ticks up, as
+// seen from a little before a border. Some are cancelled.
+func TestTimerWheelFarDeadlines(t *testing.T) {
+	for level := uint(blockDigits + 1); level < wheelLevels; level++ {
+		for budget := 1; budget < 40; budget += 6 {
+			const last = 3 * blockRefs
+			unit := uint64(1) << (level * wheelDigit)
+			w := newTimerWheel[int](5*unit - 3)
+			var handles []timerHandle
+			var want []int
+			deadline := func(v int) uint64 { return 6*unit + uint64(v)*(unit/wheelSlots) + 9 }
+			for v := last; v >= 0; v-- {
+				handles = append(handles, w.Insert(deadline(v), v))
+			}
+			for i, h := range handles {
+				v := last - i
+				if at, got, ok := w.Get(h); at != deadline(v) || got != v || !ok {
+					t.Fatalf("level %d: Get = %d, %d, %v, want %d, %d", level, at, got, ok, deadline(v), v)
+				}
+				if v%3 == 1 {
+					w.Cancel(h)
+				}
+			}
+			for v := range last + 1 {
+				if v%3 != 1 {
+					want = append(want, v)
+				}
+			}
+			var got []int
+			for w.Len() > 0 {
+				at, _ := w.Next()
+				for w.Advance(at, budget, func(v int) {
+					if w.elapsed != deadline(v) {
+						t.Errorf("level %d: %d fired at %d, want %d", level, v, w.elapsed, deadline(v))
+					}
+					got = append(got, v)
+				}) {
+					if err := checkTimerWheel(w); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			wantWheelFired(t, got, want...)
+		}
+	}
+}
+
+// A cascade that comes to the entries buries what was cancelled, of however far
+// a slot, also if it is interrupted.
+func TestTimerWheelCascadeBuriesWhatWasCancelled(t *testing.T) {
+	for _, deadline := range []uint64{7 << 8, 7 << 32, 7 << 40, 7 << 56} {
+		w := newTimerWheel[int](0)
+		var cancel []timerHandle
+		for v := range 2 * blockRefs {
+			if h := w.Insert(deadline+200, v); v < 2*blockRefs-1 {
+				cancel = append(cancel, h)
+			}
+		}
+		for _, h := range cancel {
+			w.Cancel(h)
+		}
+		for moved := 5; moved <= len(cancel); moved += 5 {
+			if !w.Advance(deadline, 5, nil) {
+				t.Fatal("a budget of 5 moved all")
+			}
+			if want := len(cancel) - moved; w.cancelled != want {
+				t.Errorf("deadline %d: %d cancelled entries are kept, want %d", deadline, w.cancelled, want)
+			}
+			if err := checkTimerWheel(w); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantWheelFired(t, drainWheel(w, deadline+200), 2*blockRefs-1)
 	}
 }
 
@@ -165,12 +243,15 @@ func TestTimerWheelZeroHandleNamesNone(t *testing.T) {
 
 func TestTimerWheelGenerationSkipsZero(t *testing.T) {
 	w := newTimerWheel[int](0)
-	w.gen--
-	w.Insert(1, 1)
-	w.gen = ^uint32(0)
-	h := w.Insert(2, 2)
-	if _, ok := w.Cancel(h); h.gen == 0 || !ok {
-		t.Fatalf("handle %+v of the entry after the last generation is not usable", h)
+	w.gen = maxGen - 1
+	last, first := w.Insert(1000, 1), w.Insert(2000, 2)
+	if last.gen != maxGen || first.gen != 1 {
+		t.Fatalf("generations %d and %d, want %d and 1", last.gen, first.gen, maxGen)
+	}
+	for v, h := range []timerHandle{last, first} {
+		if got, ok := w.Cancel(h); got != v+1 || !ok {
+			t.Fatalf("Cancel of %+v = %d, %v, want %d", h, got, ok, v+1)
+		}
 	}
 }
 
@@ -316,12 +397,16 @@ func slabChunksHeld[E any](s *timerSlab[E]) (n int) {
 	return n
 }
 
-// A block is three cache lines, and an entry with a string never straddles two.
+// A block is two cache lines, the second one of refs, and an entry with an 8-byte
+// value has no padding.
 func TestTimerWheelSizes(t *testing.T) {
-	if n := unsafe.Sizeof(timerBlock{}); n != 192 {
-		t.Errorf("a block takes %d bytes, want 192", n)
+	if n := unsafe.Sizeof(timerBlock{}); n != 2*cacheLine {
+		t.Errorf("a block takes %d bytes, want two cache lines", n)
 	}
-	if n := unsafe.Sizeof(timerEntry[string]{}); n != 32 {
-		t.Errorf("an entry with a string takes %d bytes, want 32", n)
+	if n := unsafe.Offsetof(timerBlock{}.refs); n != cacheLine {
+		t.Errorf("the refs of a block begin at byte %d, want a cache line", n)
+	}
+	if n := unsafe.Sizeof(timerEntry[bodyRef]{}); n != 20 {
+		t.Errorf("an entry of the near wheel takes %d bytes, want 20", n)
 	}
 }
