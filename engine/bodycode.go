@@ -1,6 +1,10 @@
 package engine
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/gobwas/ws"
+)
 
 // In memory a delayed message is kept shorter than its packed form: its key and
 // its times as differences, and numbers as varints (encoding/binary):
@@ -10,12 +14,14 @@ import "encoding/binary"
 //	created   difference from the origin's time, so too
 //	due       difference from created, so too
 //	stamp     the digits' distance from the end plus one, or 0
-//	tokens    twice how many; one more for a single one that was given as a list
+//	tokens    four times how many; two more for a single one that was given as a
+//	          list, one more if the frame is without its header
 //	          each: its length, the token
-//	frame     the rest
+//	frame     the rest; of a text frame (RFC 6455 section 5.2) without its header,
+//	          which follows from its length
 //
-// Beside frame and tokens that is 14 to 18 bytes for most, where the packed form
-// has 36.
+// Beside payload and tokens that is 14 to 18 bytes for most, where the packed form
+// has 40.
 
 // bodyOrigin is what keys and times are reckoned from: about the first that come,
 // so that the differences are small. It does not change while there are messages.
@@ -31,8 +37,15 @@ type bodyParts struct {
 	stamp        int
 	count        int
 	listed       bool
+	headless     bool   // the frame is without its header
 	rest         []byte // tokens and frame
 }
+
+const (
+	bodyListed   = 1 << 1
+	bodyHeadless = 1 << 0
+	bodyTokens   = 1 << 2 // one token
+)
 
 // append appends the short form of p.
 func (o bodyOrigin) append(dst []byte, p packed) []byte {
@@ -41,21 +54,23 @@ func (o bodyOrigin) append(dst []byte, p packed) []byte {
 	h = binary.AppendVarint(h, p.created()-o.ms)
 	h = binary.AppendVarint(h, p.due()-p.created())
 	h = binary.AppendUvarint(h, uint64(p.stamp()+1))
-	tokens := uint64(p.count()) << 1
+	tokens := uint64(p.count()) * bodyTokens
 	if p.count() == 1 && p.isListed() {
-		tokens++
+		tokens |= bodyListed
 	}
-	h = binary.AppendUvarint(h, tokens)
-
-	n, at := len(h), packedHead
+	n, at := 0, packedHead
 	for range p.count() {
 		size := int(p.uint32(at))
 		n += uvarintLen(uint64(size)) + size
 		at += 4 + size
 	}
-	n += len(p) - at
+	frame, headless := withoutHeader(p[at:])
+	if headless {
+		tokens |= bodyHeadless
+	}
+	h = binary.AppendUvarint(h, tokens)
 
-	dst = append(binary.AppendUvarint(dst, uint64(n)), h...)
+	dst = append(binary.AppendUvarint(dst, uint64(len(h)+n+len(frame))), h...)
 	at = packedHead
 	for range p.count() {
 		size := int(p.uint32(at))
@@ -63,7 +78,7 @@ func (o bodyOrigin) append(dst []byte, p packed) []byte {
 		dst = append(binary.AppendUvarint(dst, uint64(size)), p[at:at+size]...)
 		at += size
 	}
-	return append(dst, p[at:]...)
+	return append(dst, frame...)
 }
 
 // read reads a short message.
@@ -79,20 +94,25 @@ func (o bodyOrigin) read(short []byte) bodyParts {
 	m.due = m.created + unzigzag(next())
 	m.stamp = int(next()) - 1
 	tokens := next()
-	m.count, m.listed = int(tokens>>1), tokens > 1<<1
+	m.count = int(tokens / bodyTokens)
+	m.listed = m.count > 1 || tokens&bodyListed != 0
+	m.headless = tokens&bodyHeadless != 0
 	m.rest = short
 	return m
 }
 
 // packedLen is the length of what appendPacked appends.
 func (m bodyParts) packedLen() int {
-	n := packedHead + len(m.rest)
-	for rest := m.rest; m.count > 0; m.count-- {
+	n, rest := packedHead, m.rest
+	for range m.count {
 		size, head := binary.Uvarint(rest)
-		n += 4 - head
+		n += 4 + int(size)
 		rest = rest[head+int(size):]
 	}
-	return n
+	if m.headless {
+		n += headerLen(len(rest))
+	}
+	return n + len(rest)
 }
 
 // appendPacked appends the message as it is elsewhere.
@@ -104,7 +124,26 @@ func (m bodyParts) appendPacked(dst []byte) []byte {
 		dst = appendPackedToken(dst, rest[head:head+int(size)])
 		rest = rest[head+int(size):]
 	}
+	if m.headless {
+		dst = appendHeader(dst, ws.OpText, len(rest))
+	}
 	return append(dst, rest...)
+}
+
+// withoutHeader returns the payload of a text frame. It reports false, and returns
+// the frame, if the header is not the one that appendHeader makes.
+func withoutHeader(frame packed) (rest packed, ok bool) {
+	for _, size := range [...]int{2, 4, FrameHeadroom} {
+		n := len(frame) - size
+		if n < 0 || headerLen(n) != size {
+			continue
+		}
+		var header [FrameHeadroom]byte
+		if string(appendHeader(header[:0], ws.OpText, n)) == string(frame[:size]) {
+			return frame[size:], true
+		}
+	}
+	return frame, false
 }
 
 // unzigzag is the number that AppendVarint has written as x.

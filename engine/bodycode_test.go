@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gobwas/ws"
 )
 
 // What was short comes back byte for byte, wherever its origin lies.
@@ -21,6 +23,29 @@ func TestShortBodies(t *testing.T) {
 		p := packedFrom(appendPacked(nil, &m))
 		for _, origin := range []bodyOrigin{{}, {1, ms}, {math.MaxUint64, math.MaxInt64}, {1 << 63, math.MinInt64}} {
 			testShortBody(t, origin, p)
+		}
+	}
+}
+
+// A text frame is kept without its header, any other as it is.
+func TestShortBodiesOfFrames(t *testing.T) {
+	var origin bodyOrigin
+	for _, n := range frameLengths {
+		for _, tt := range []struct {
+			wire     []byte
+			headless bool
+		}{
+			{encodeInPlace(make([]byte, FrameHeadroom+n), ws.OpText), true},
+			{encodeInPlace(make([]byte, FrameHeadroom+n), ws.OpBinary), false},
+			{make([]byte, n), false},
+			{append(encodeInPlace(make([]byte, FrameHeadroom+n), ws.OpText), 0), false},
+		} {
+			m := Delayed{Tokens: []string{"a"}, Frame: Frame{wire: tt.wire}, Stamp: -1}
+			p := packedFrom(appendPacked(nil, &m))
+			testShortBody(t, origin, p)
+			if got := origin.read(origin.append(nil, p)).headless; got != tt.headless {
+				t.Errorf("a frame of %d bytes, % .4x, is without its header: %t", len(tt.wire), tt.wire, got)
+			}
 		}
 	}
 }
@@ -52,7 +77,8 @@ func FuzzShortBodies(f *testing.F) {
 	})
 }
 
-// A message of the usual kind takes 18 bytes at most beside its frame and its token.
+// A message of the usual kind takes 18 bytes at most beside its payload and its
+// token.
 func TestShortBodiesAreShort(t *testing.T) {
 	now := time.Now()
 	origin := bodyOrigin{1 << 40, now.Add(-24 * time.Hour).UnixMilli()}
@@ -64,8 +90,8 @@ func TestShortBodiesAreShort(t *testing.T) {
 		}
 		p := packedFrom(appendPacked(nil, &m))
 		short := origin.append(nil, p)
-		if extra := len(short) - len(m.Frame.wire) - len(m.Tokens[0]); extra > 18 {
-			t.Fatalf("%d bytes beside frame and token", extra)
+		if extra := len(short) - m.Frame.payloadLen() - len(m.Tokens[0]); extra > 18 {
+			t.Fatalf("%d bytes beside payload and token", extra)
 		}
 	}
 }

@@ -62,3 +62,14 @@ func appendHeader(dst []byte, op ws.OpCode, n int) []byte {
 		return binary.BigEndian.AppendUint64(append(dst, 127), uint64(n))
 	}
 }
+
+// headerLen is the length of what appendHeader appends.
+func headerLen(n int) int {
+	switch {
+	case n < 126:
+		return 2
+	case n <= 0xffff:
+		return 4
+	}
+	return FrameHeadroom
+}

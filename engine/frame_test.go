@@ -21,6 +21,9 @@ func TestHeaderIsTheOneOfTheLibrary(t *testing.T) {
 			if got := appendHeader(nil, op, n); !bytes.Equal(got, want.Bytes()) {
 				t.Errorf("op %d, %d bytes: % x, want % x", op, n, got, want.Bytes())
 			}
+			if got := headerLen(n); got != want.Len() {
+				t.Errorf("op %d, %d bytes: a header of %d, want %d", op, n, got, want.Len())
+			}
 		}
 	}
 }

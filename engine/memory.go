@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"runtime"
 	"runtime/debug"
 	"time"
 )
@@ -31,8 +32,16 @@ func (e *Engine) trimMemory() {
 	if !worthTrimming(open, last, trimStep) || !e.trimmedAt.CompareAndSwap(last, open) {
 		return
 	}
-	// Ends by itself; Shutdown waits for it.
-	e.trims.Go(debug.FreeOSMemory)
+	e.trim()
+}
+
+// trim gives memory back, that of pools too, which takes two collections. It
+// ends by itself; Shutdown waits for it.
+func (e *Engine) trim() {
+	e.trims.Go(func() {
+		runtime.GC()
+		debug.FreeOSMemory()
+	})
 }
 
 // worthTrimming reports whether a number is a quarter off what it was, and a
@@ -63,7 +72,7 @@ func (d *delayed) trimAfter(looks int) {
 			d.trimAfter(looks - 1)
 		default:
 			d.trimmedAt = n
-			d.eng.trims.Go(debug.FreeOSMemory) // Shutdown waits for it
+			d.eng.trim()
 		}
 	})
 }
