@@ -91,7 +91,7 @@ func (s *Server) answerInPlace(read, dst []byte) (n int, out []byte, v engine.Ve
 		m.known.missed(read[:head])
 	}
 	n = head + length
-	if n > maxInPlace || length > s.opts.MaxPushBytes || s.stopping.Load() {
+	if n > maxInPlace || length > s.opts.MaxPushBytes || s.stopping.Load() { // a known head is let in no more
 		return 0, dst, engine.Foreign
 	}
 	if len(read) < n {

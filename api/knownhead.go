@@ -5,18 +5,19 @@ import (
 	"crypto/subtle"
 )
 
-// knownHead is the head of a request that was read and let in. A publisher sends
-// the same head with each push, but for the length of the body: one that is the
-// same byte for byte, key included, means the same and need not be read again.
-// The bytes are compared in constant time, for the key is among them. The zero
-// value knows none.
+// knownHead is the head of a request that was read and let in, on whatever
+// connection. Publishers send the same head with each push, but for the length of
+// the body: one that is the same byte for byte, key included, means the same and
+// need not be read again. The key is among the bytes, so they are compared in
+// constant time: how long that takes may tell how long the head is, but nothing
+// else of it. The zero value knows none.
 type knownHead struct {
 	before, behind []byte // the digits of Content-Length
-	misses         uint   // since it was asked for the first time
+	misses         uint   // other heads that were read and let in
 }
 
 const (
-	// learnEvery is how many heads that are not known it takes to learn one:
+	// learnEvery is how many heads that are not known it takes to learn one more:
 	// where publishers take turns learning costs more than it brings.
 	learnEvery = 8
 
@@ -41,7 +42,8 @@ func (k *knownHead) match(read []byte) (head, body int, ok bool) {
 	}
 	same := subtle.ConstantTimeCompare(read[:len(k.before)], k.before) &
 		subtle.ConstantTimeCompare(read[head:head+len(k.behind)], k.behind)
-	return head + len(k.behind), body, same == 1
+	head += len(k.behind)
+	return head, body, same == 1 && head <= maxHeadBytes
 }
 
 // missed notes that a head was read, which is let in, and learns it now and then.

@@ -52,6 +52,20 @@ func TestKnownHeadMatches(t *testing.T) {
 	}
 }
 
+// A head is not let in because it is known if it has become too long.
+func TestKnownHeadsThatBecomeTooLong(t *testing.T) {
+	const start, end = "POST / HTTP/1.1\r\nContent-Length: 1", "\r\n\r\n"
+	head := start + "\r\nX: " + strings.Repeat("x", maxHeadBytes-len(start+"\r\nX: "+end)) + end
+	var k knownHead
+	k.missed([]byte(head))
+	if n, _, ok := k.match([]byte(head)); !ok || n != maxHeadBytes {
+		t.Fatalf("the head of %d bytes: %d, %t", len(head), n, ok)
+	}
+	if n, _, ok := k.match([]byte(strings.Replace(head, ": 1", ": 11", 1))); ok {
+		t.Errorf("a head of %d bytes matches", n)
+	}
+}
+
 // Heads with more than one length, or with none that is written as usual, are
 // not learned.
 func TestKnownHeadsThatAreNotLearned(t *testing.T) {
@@ -118,11 +132,11 @@ func TestKnownHeadsAtAStop(t *testing.T) {
 	o := DefaultOptions()
 	o.APIKey = testKey
 	s := NewServer(o, nowhere{})
+	m := newInPlace()
+	s.inPlace.New = func() any { return m }
 	request := []byte(pushOf(`{"event_name":"e","subject":1}`))
-	for range 2 {
-		if _, _, v := s.answerInPlace(request, nil); v != engine.Answered {
-			t.Fatal(v)
-		}
+	if _, _, v := s.answerInPlace(request, nil); v != engine.Answered || len(m.known.before) == 0 {
+		t.Fatalf("verdict %d, known %q", v, m.known.before)
 	}
 	s.stopping.Store(true)
 	if n, out, v := s.answerInPlace(request, nil); v != engine.Foreign || n != 0 || len(out) > 0 {

@@ -98,12 +98,17 @@ func (b *bodies) short(r bodyRef) []byte {
 
 // get is a copy of the message at r.
 func (b *bodies) get(r bodyRef) packed {
-	return packedFrom(b.append(make([]byte, 0, b.packedLen(r)), r))
+	m := b.since.read(b.short(r))
+	return packedFrom(m.appendPacked(make([]byte, 0, m.packedLen())))
 }
 
-// append appends the message at r to dst.
-func (b *bodies) append(dst []byte, r bodyRef) []byte {
-	return b.since.read(b.short(r)).appendPacked(dst)
+// frameless is a copy of the message at r without its frame, which may be large.
+func (b *bodies) frameless(r bodyRef) packed { return packedFrom(b.appendFrameless(nil, r)) }
+
+// appendFrameless appends it to dst.
+func (b *bodies) appendFrameless(dst []byte, r bodyRef) []byte {
+	dst, _ = b.since.read(b.short(r)).appendFrameless(dst)
+	return dst
 }
 
 // packedLen is the length of get of r.

@@ -23,8 +23,9 @@ import (
 // Beside payload and tokens that is 14 to 18 bytes for most, where the packed form
 // has 40.
 
-// bodyOrigin is what keys and times are reckoned from: about the first that come,
-// so that the differences are small. It does not change while there are messages.
+// bodyOrigin is what keys and times are reckoned from: those of the engine's
+// beginning, so that the differences are small. It does not change while there
+// are messages.
 type bodyOrigin struct {
 	key uint64
 	ms  int64 // since the epoch
@@ -42,14 +43,14 @@ type bodyParts struct {
 }
 
 const (
-	bodyListed   = 1 << 1
-	bodyHeadless = 1 << 0
-	bodyTokens   = 1 << 2 // one token
+	bodyHeadless = 1 << iota
+	bodyListed
+	bodyTokens // one token
 )
 
 // append appends the short form of p.
 func (o bodyOrigin) append(dst []byte, p packed) []byte {
-	var head [6 * binary.MaxVarintLen64]byte
+	var head [5 * binary.MaxVarintLen64]byte
 	h := binary.AppendVarint(head[:0], int64(p.key()-o.key))
 	h = binary.AppendVarint(h, p.created()-o.ms)
 	h = binary.AppendVarint(h, p.due()-p.created())
@@ -103,31 +104,38 @@ func (o bodyOrigin) read(short []byte) bodyParts {
 
 // packedLen is the length of what appendPacked appends.
 func (m bodyParts) packedLen() int {
-	n, rest := packedHead, m.rest
+	n, frame := packedHead, m.rest
 	for range m.count {
-		size, head := binary.Uvarint(rest)
+		size, head := binary.Uvarint(frame)
 		n += 4 + int(size)
-		rest = rest[head+int(size):]
+		frame = frame[head+int(size):]
 	}
 	if m.headless {
-		n += headerLen(len(rest))
+		n += headerLen(len(frame))
 	}
-	return n + len(rest)
+	return n + len(frame)
 }
 
-// appendPacked appends the message as it is elsewhere.
+// appendPacked appends the message in its packed form.
 func (m bodyParts) appendPacked(dst []byte) []byte {
-	dst = appendPackedHead(dst, m.created, m.due, m.key, m.stamp, m.count, m.listed)
-	rest := m.rest
-	for range m.count {
-		size, head := binary.Uvarint(rest)
-		dst = appendPackedToken(dst, rest[head:head+int(size)])
-		rest = rest[head+int(size):]
-	}
+	dst, frame := m.appendFrameless(dst)
 	if m.headless {
-		dst = appendHeader(dst, ws.OpText, len(rest))
+		dst = appendHeader(dst, ws.OpText, len(frame))
 	}
-	return append(dst, rest...)
+	return append(dst, frame...)
+}
+
+// appendFrameless appends the packed form up to the frame, which it returns as it
+// lies in memory.
+func (m bodyParts) appendFrameless(dst []byte) (packed, frame []byte) {
+	dst = appendPackedHead(dst, m.created, m.due, m.key, m.stamp, m.count, m.listed)
+	frame = m.rest
+	for range m.count {
+		size, head := binary.Uvarint(frame)
+		dst = appendPackedToken(dst, frame[head:head+int(size)])
+		frame = frame[head+int(size):]
+	}
+	return dst, frame
 }
 
 // withoutHeader returns the payload of a text frame. It reports false, and returns

@@ -208,10 +208,10 @@ func (d *delayed) insertNear(due uint64, body packed) {
 	d.wakeAt(due)
 }
 
-// leaveNear forgets the body of a message that has left the near wheel. The
-// caller holds mu.
-func (d *delayed) leaveNear(r bodyRef) {
-	d.bytes -= int64(d.bodies.packedLen(r))
+// leaveNear forgets the body, of size bytes when packed, of a message that has
+// left the near wheel. The caller holds mu.
+func (d *delayed) leaveNear(r bodyRef, size int) {
+	d.bytes -= int64(size)
 	d.bodies.drop(r)
 	d.bodies.clean(d.liesAt, d.moveTo)
 }

@@ -138,7 +138,7 @@ func (f *firing) takeBodies() {
 		it.body = f.bodies.get(it.ref) // its frame goes out from there
 	}
 	for i := range f.due {
-		f.leaveNear(f.due[i].ref)
+		f.leaveNear(f.due[i].ref, len(f.due[i].body))
 	}
 }
 

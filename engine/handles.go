@@ -6,12 +6,14 @@ import (
 )
 
 // handles finds where a delayed message waits by its key. Keys are given out in
-// ascending order, so it is a sorted array, in leaves of 4096 keys each: what is
-// new goes to the end of the last one, and a message takes 6 bytes in it, or a
-// little more where other keys lie between. Its owner's lock guards it.
+// ascending order, so it is a sorted array, in leaves of 4096 possible keys each:
+// what is new goes to the end of the last one. A message takes 6 bytes in it, and
+// its share of the leaf's own 64 bytes: that is 100 bytes or so for one that has
+// a leaf to itself, because only one push in 4096 is delayed. Its owner's lock
+// guards it.
 type handles struct {
-	leaves []handleLeaf // by prefix; one that holds nothing may be among them
-	empty  int          // such leaves
+	leaves []handleLeaf // by prefix, those that hold something and some others
+	empty  int          // of the others
 }
 
 // handleLeaf are the messages whose keys have one prefix, in the order of the
@@ -92,7 +94,7 @@ func (t *handles) put(key uint64, h handle) {
 	i, ok := t.leaf(key)
 	if !ok {
 		if i == len(t.leaves) && i > 0 {
-			t.leaves[i-1].settle()
+			t.leaves[i-1].shrink()
 		}
 		t.leaves = slices.Insert(t.leaves, i, handleLeaf{prefix: key >> leafBits})
 		t.empty++
@@ -105,8 +107,9 @@ func (t *handles) put(key uint64, h handle) {
 	j, ok := l.find(rest)
 	switch {
 	case !ok:
-		l.makeRoom(i == len(t.leaves)-1)
-		j, _ = l.find(rest)
+		if l.makeRoom(i == len(t.leaves)-1) {
+			j, _ = l.find(rest) // the holes are gone
+		}
 		l.rests = slices.Insert(l.rests, j, rest)
 		l.at = slices.Insert(l.at, j, h)
 		l.live++
@@ -136,16 +139,18 @@ func (l *handleLeaf) find(rest uint16) (j int, ok bool) {
 }
 
 // makeRoom makes room for one more key, or for many if the leaf is the last one.
-func (l *handleLeaf) makeRoom(last bool) {
+// It reports whether it had to move the leaf.
+func (l *handleLeaf) makeRoom(last bool) (moved bool) {
 	n := len(l.rests)
 	if n < cap(l.rests) {
-		return
+		return false
 	}
 	room := n + n/4
 	if last {
 		room = 2 * n
 	}
 	l.copy(min(max(leafMin, room), 1<<leafBits))
+	return true
 }
 
 // remove forgets where a message waited.
@@ -173,8 +178,8 @@ func (t *handles) remove(key uint64) {
 	}
 }
 
-// settle gives back the room for keys that come no more.
-func (l *handleLeaf) settle() {
+// shrink gives back the room for keys that come no more.
+func (l *handleLeaf) shrink() {
 	if n := len(l.rests); cap(l.rests) > n+n/4 {
 		l.copy(l.live)
 	}

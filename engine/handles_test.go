@@ -2,9 +2,9 @@ package engine
 
 import (
 	"math/rand/v2"
-	"runtime"
 	"testing"
 	"time"
+	"unsafe"
 )
 
 // Against a map: keys that ascend, with gaps and stragglers, come, move and go.
@@ -73,31 +73,37 @@ func TestHandlesModel(t *testing.T) {
 	}
 }
 
-// A message takes 6 bytes where keys lie close together, and what it took is
-// given back.
+// size is the memory of an index in bytes.
+func (t *handles) size() int {
+	n := cap(t.leaves) * int(unsafe.Sizeof(handleLeaf{}))
+	for _, l := range t.leaves {
+		n += cap(l.rests)*int(unsafe.Sizeof(l.rests[0])) + cap(l.at)*int(unsafe.Sizeof(l.at[0]))
+	}
+	return n
+}
+
+// A message takes 6 bytes where keys lie close together, more where they do not,
+// and what it took is given back.
 func TestHandlesMemory(t *testing.T) {
 	const count = 1 << 18
-	var before, full, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
-	var index handles
-	for key := range uint64(count) {
-		index.put(key, handle(key))
+	for _, tt := range []struct {
+		gap  uint64
+		each int // bytes
+	}{{1, 7}, {2, 8}, {16, 9}, {100, 20}, {1 << leafBits, 256}} {
+		var index handles
+		for i := range uint64(count) {
+			index.put(i*tt.gap, handle(i))
+		}
+		if n := index.size(); n > tt.each*count {
+			t.Errorf("%d messages, one in %d, take %d bytes", count, tt.gap, n)
+		}
+		for i := range uint64(count) {
+			index.remove(i * tt.gap)
+		}
+		if n := index.size(); n > 4<<10 {
+			t.Errorf("none takes %d bytes", n)
+		}
 	}
-	runtime.GC()
-	runtime.ReadMemStats(&full)
-	for key := range uint64(count) {
-		index.remove(key)
-	}
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	if n := full.HeapAlloc - before.HeapAlloc; n > 7*count {
-		t.Errorf("%d messages take %d bytes", count, n)
-	}
-	if n := int64(after.HeapAlloc) - int64(before.HeapAlloc); n > 64<<10 {
-		t.Errorf("none takes %d bytes", n)
-	}
-	runtime.KeepAlive(index)
 }
 
 // A message that was sent is not taken for the one that has its entry since.

@@ -83,11 +83,11 @@ func (d *delayed) collect(c *candidates) []Place {
 		tokens, _ = p.tokens(tokens[:0])
 		c.offer(place, d.eng.tagOf(tokens))
 	}
-	var body []byte
+	var head []byte
 	d.scan(func(cursor uint32) uint32 {
 		return d.near.Scan(cursor, scanSlice, func(due uint64, _ timerHandle, r bodyRef) {
-			body = d.bodies.append(body[:0], r)
-			near(due, packedFrom(body))
+			head = d.bodies.appendFrameless(head[:0], r)
+			near(due, packedFrom(head)) // which keeps nothing of it
 		})
 	})
 	d.scan(func(uint32) uint32 {

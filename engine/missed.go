@@ -104,6 +104,9 @@ func (d *delayed) restore() error {
 		m.lastKey = key
 		if due, tag := p.due(), e.tagOf(tokens); due <= epoch {
 			lates = append(lates, late{due, key, tag})
+			if e.opts.OnMissed != MissedDrop {
+				d.where.put(key, beingLoaded) // its place: keys come in order here alone
+			}
 		} else {
 			d.insertFar(uint64(due-epoch), key, tag)
 			if due-epoch < grace {

@@ -13,11 +13,19 @@ import (
 	"gorelay/store"
 )
 
-// blind is a vault that cannot read some of its messages.
+// blind is a vault that cannot read some of its messages, or take any out.
 type blind struct {
 	Vault
 	lost  func(key uint64) bool // nil: it reads all
+	stuck bool
 	loads int
+}
+
+func (b *blind) Cancel(key uint64) error {
+	if b.stuck {
+		return errBroken
+	}
+	return b.Vault.Cancel(key)
 }
 
 func (b *blind) Load(keys []uint64, visit func(uint64, []byte, error)) error {
@@ -46,11 +54,16 @@ type unread struct {
 	fire  firing
 }
 
-func listenUnread(t *testing.T) *unread {
+func listenUnread(t *testing.T, stored ...Delayed) *unread {
 	t.Helper()
 	vault, err := store.Open(t.TempDir(), store.Options{})
 	if err != nil {
 		t.Fatal(err)
+	}
+	for i := range stored {
+		if err := vault.Add([]uint64{stored[i].Key}, [][]byte{appendPacked(nil, &stored[i])}, nil); err != nil {
+			t.Fatal(err)
+		}
 	}
 	u := &unread{t: t, vault: &blind{Vault: vault}}
 	t.Cleanup(func() { vault.Close() })
@@ -163,6 +176,20 @@ func TestDiskThatReadsNothingForLong(t *testing.T) {
 	u.want(count-1, 0)
 	u.pass(loadAhead + bearUnread)
 	u.want(0, count-1)
+}
+
+// A missed message that cannot be taken back is sent as if nobody had asked,
+// however long ago it was due.
+func TestMissedMessageThatIsNotTakenBack(t *testing.T) {
+	due := time.Now().Add(-48 * time.Hour)
+	u := listenUnread(t, Delayed{Key: 1, Due: due, Created: due, Tokens: []string{"a"}, Frame: textFrame("x"), Stamp: -1})
+	u.vault.stuck = true
+	if err := u.Cancel(1); !errors.Is(err, ErrUnstored) {
+		t.Fatalf("Cancel: %v", err)
+	}
+	u.want(1, 0)
+	u.pass(int(u.opts.MissedGrace.Milliseconds()) + 1)
+	u.want(0, 1)
 }
 
 // farDues are the times of messages in the far wheel.

@@ -83,14 +83,14 @@ func (d *delayed) take(key uint64) (due uint64, tag uint32, ok bool) {
 		timer := d.near.Handle(h.index())
 		due, body, _ = d.near.Get(timer)
 		d.near.Cancel(timer)
-		tag = d.bodies.get(body).tag(d.eng)
-		d.leaveNear(body)
+		tag = d.bodies.frameless(body).tag(d.eng)
+		d.leaveNear(body, d.bodies.packedLen(body))
 	default:
 		var entry farEntry
 		timer := d.far.Handle(h.index())
 		due, entry, _ = d.far.Get(timer)
 		d.far.Cancel(timer)
-		due, tag = due-uint64(entry.early), entry.tag
+		due, tag = uint64(max(0, int64(due)-int64(entry.early))), entry.tag
 	}
 	d.where.remove(key)
 	d.trimSoon()
@@ -137,7 +137,9 @@ func (d *delayed) waits(key uint64) bool {
 	return ok
 }
 
-// find returns where a message waits. The caller holds mu.
+// find returns where a message waits. An entry of the far wheel and its handle
+// always leave together; of the near wheel a handle is left behind for a moment.
+// The caller holds mu.
 func (d *delayed) find(key uint64) (h handle, ok bool) {
 	h, ok = d.where.get(key)
 	if ok && h.isNear() { // it may have been sent a moment ago, and another have its entry
@@ -162,7 +164,7 @@ func (d *delayed) look(keys []uint64) ([]Delayed, error) {
 			found[i] = d.heldItem(key).body.message()
 		case ok && h.isNear():
 			_, body, _ := d.near.Get(d.near.Handle(h.index()))
-			found[i] = d.bodies.get(body).message()
+			found[i] = d.bodies.frameless(body).message()
 		case ok:
 			stored = append(stored, key)
 		}
