@@ -70,7 +70,7 @@ func integer(raw []byte) (n int64, ok bool) {
 // at a glance: digits only, and not "-0".
 func isPlainInteger(raw []byte) bool {
 	for i, c := range raw {
-		if (c < '0' || c > '9') && (c != '-' || i > 0) {
+		if !isDigit(c) && (c != '-' || i > 0) {
 			return false
 		}
 	}
@@ -165,3 +165,5 @@ func appendZeros(dst []byte, n int64) []byte {
 	}
 	return dst
 }
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }

@@ -64,5 +64,3 @@ func (k *knownHead) missed(head []byte) {
 	}
 	k.before, k.behind = append(k.before[:0], head[:at]...), append(k.behind[:0], head[end:]...)
 }
-
-func isDigit(c byte) bool { return '0' <= c && c <= '9' }

@@ -265,5 +265,5 @@ func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\
 
 func isHex(c byte) bool {
 	lower := c | 0x20
-	return '0' <= c && c <= '9' || 'a' <= lower && lower <= 'f'
+	return isDigit(c) || 'a' <= lower && lower <= 'f'
 }

@@ -47,7 +47,7 @@ func scalarID(raw []byte) (string, error) {
 
 // isNumber reports whether the raw JSON value is a number.
 func isNumber(raw []byte) bool {
-	return len(raw) > 0 && (raw[0] == '-' || '0' <= raw[0] && raw[0] <= '9')
+	return len(raw) > 0 && (raw[0] == '-' || isDigit(raw[0]))
 }
 
 // usableToken reports whether a connection can be open under id.

@@ -223,7 +223,7 @@ func (d *delayed) liesAt(key uint64, r bodyRef) bool {
 	if !ok || !h.isNear() {
 		return false
 	}
-	_, at, _ := d.near.Get(d.near.Handle(h.index()))
+	_, _, at, _ := d.near.At(h.index())
 	return at == r
 }
 
@@ -231,7 +231,8 @@ func (d *delayed) liesAt(key uint64, r bodyRef) bool {
 // caller holds mu.
 func (d *delayed) moveTo(key uint64, r bodyRef) {
 	h, _ := d.where.get(key)
-	d.near.Replace(d.near.Handle(h.index()), r)
+	timer, _, _, _ := d.near.At(h.index())
+	d.near.Replace(timer, r)
 }
 
 // insertFar lets a message on disk wait. The far wheel's time is ahead of the

@@ -148,13 +148,14 @@ func (w *timerWheel[T]) Get(h timerHandle) (deadline uint64, v T, ok bool) {
 	return w.deadline(e), e.value, true
 }
 
-// Handle returns the handle of the entry that waits under an index, the zero
-// timerHandle if none does.
-func (w *timerWheel[T]) Handle(index uint32) timerHandle {
-	if e := w.entries.lookup(index); e != nil && e.state != 0 {
-		return timerHandle{index: index, gen: e.gen()}
+// At returns the entry that waits under an index: its handle, its deadline and its
+// value. It reports false if none does.
+func (w *timerWheel[T]) At(index uint32) (h timerHandle, deadline uint64, v T, ok bool) {
+	e := w.entries.lookup(index)
+	if e == nil || e.state == 0 {
+		return h, 0, v, false
 	}
-	return timerHandle{}
+	return timerHandle{index: index, gen: e.gen()}, w.deadline(e), e.value, true
 }
 
 // Replace gives the entry of h, which waits, another value.

@@ -196,7 +196,7 @@ func TestMissedMessageThatIsNotTakenBack(t *testing.T) {
 func (u *unread) farDues(keys []uint64) (dues []uint64) {
 	for _, key := range keys {
 		h, _ := u.delayed.where.get(key)
-		due, entry, _ := u.delayed.far.Get(u.delayed.far.Handle(h.index()))
+		_, due, entry, _ := u.delayed.far.At(h.index())
 		dues = append(dues, due-uint64(entry.early))
 	}
 	return dues

@@ -79,18 +79,14 @@ func (d *delayed) take(key uint64) (due uint64, tag uint32, ok bool) {
 		d.bytes -= int64(len(it.body))
 		it.body = ""
 	case h.isNear():
-		var body bodyRef
-		timer := d.near.Handle(h.index())
-		due, body, _ = d.near.Get(timer)
+		timer, at, body, _ := d.near.At(h.index())
 		d.near.Cancel(timer)
-		tag = d.bodies.frameless(body).tag(d.eng)
+		due, tag = at, d.bodies.frameless(body).tag(d.eng)
 		d.leaveNear(body, d.bodies.packedLen(body))
 	default:
-		var entry farEntry
-		timer := d.far.Handle(h.index())
-		due, entry, _ = d.far.Get(timer)
+		timer, at, entry, _ := d.far.At(h.index())
 		d.far.Cancel(timer)
-		due, tag = uint64(max(0, int64(due)-int64(entry.early))), entry.tag
+		due, tag = uint64(max(0, int64(at)-int64(entry.early))), entry.tag
 	}
 	d.where.remove(key)
 	d.trimSoon()
@@ -143,9 +139,8 @@ func (d *delayed) waits(key uint64) bool {
 func (d *delayed) find(key uint64) (h handle, ok bool) {
 	h, ok = d.where.get(key)
 	if ok && h.isNear() { // it may have been sent a moment ago, and another have its entry
-		var body bodyRef
-		_, body, ok = d.near.Get(d.near.Handle(h.index()))
-		ok = ok && d.bodies.key(body) == key
+		_, _, body, waits := d.near.At(h.index())
+		ok = waits && d.bodies.key(body) == key
 	}
 	return h, ok
 }
@@ -163,7 +158,7 @@ func (d *delayed) look(keys []uint64) ([]Delayed, error) {
 		case ok && h == beingHeld:
 			found[i] = d.heldItem(key).body.message()
 		case ok && h.isNear():
-			_, body, _ := d.near.Get(d.near.Handle(h.index()))
+			_, _, body, _ := d.near.At(h.index())
 			found[i] = d.bodies.frameless(body).message()
 		case ok:
 			stored = append(stored, key)
