@@ -117,6 +117,9 @@ func (f *firing) fire() (fired, ok bool) {
 			f.sent.fired(max(it.at, hold), now) // not late is what had to wait for the clients
 		}
 	}
+	if len(f.due) > 0 {
+		f.sent.fired(now-f.eng.lag(now), now) // what was queued before has not gone out
+	}
 	f.now = time.Now() // of sending, for all of them
 	ok = f.sendBatch()
 	if len(f.keys) > 0 {

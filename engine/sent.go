@@ -37,8 +37,8 @@ func (l *sentLog) add(at uint64, keys []uint64) {
 	l.batches = append(l.batches, sentBatch{at, append([]uint64(nil), keys...)})
 }
 
-// fired notes that at now the oldest message to send had been due at the given
-// time.
+// fired notes that at now a message was not on its way yet that had been due at
+// the given time.
 func (l *sentLog) fired(due, now uint64) {
 	if due+lateBy <= now {
 		l.calm = now + calmFor

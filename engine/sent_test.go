@@ -82,6 +82,33 @@ func TestSentLogWaitsForCalm(t *testing.T) {
 	}
 }
 
+// Late is also what goes out in time when a worker is behind.
+func TestSentLogWaitsForWorkers(t *testing.T) {
+	e := withoutSockets(2)
+	e.began = time.Now().Add(-time.Minute)
+	d := newDelayed(e)
+	f := firing{delayed: d}
+	fire := func(key uint64) (calm uint64) {
+		t.Helper()
+		m := Delayed{Key: key, Frame: textFrame("m"), Stamp: -1}
+		d.insert(uint64(e.now()), tagEverybody, packedFrom(appendPacked(nil, &m)))
+		if fired, ok := f.fire(); !fired || !ok {
+			t.Fatal("the message was not sent")
+		}
+		return f.sent.calm
+	}
+	began := uint64(e.now())
+	e.shards[1].since.Store(int64(began - lateBy))
+	if calm := fire(1); calm < began+calmFor {
+		t.Errorf("calm at %d though at %d a worker is behind", calm, began)
+	}
+	f.sent.calm = 0
+	e.shards[1].since.Store(0)
+	if late, calm := began, fire(2); calm > 0 && uint64(e.now()) < late+lateBy {
+		t.Errorf("calm at %d, want at once", calm)
+	}
+}
+
 // A message that is not in the kernel's hands yet is still on disk.
 func TestSentMessagesStayInTheVaultForAMoment(t *testing.T) {
 	d := serveDurable(t, nil)

@@ -11,7 +11,7 @@ import (
 // are spread by descriptor.
 type shard struct {
 	eng   *Engine
-	slice int // connections in a slice of a sweep
+	slice int // connections that the worker serves before it yields
 
 	mu     sync.Mutex // guards roster, sweep, and the Conn fields that say so
 	roster            // the connections
@@ -24,6 +24,7 @@ type shard struct {
 	stopping bool       // end once nothing is left to do
 
 	swept atomic.Uint64 // position in the broadcast log that every conn has reached
+	since atomic.Int64  // engine clock: when the worker took a list of several slices from dirty; 0: it has none
 	done  chan struct{} // closed when the worker has ended
 }
 
@@ -152,10 +153,7 @@ func (s *shard) run(t *turn) {
 			s.eng.sweeps.Add(1)
 		}
 
-		for i, c := range batch {
-			w.flush(c, true)
-			batch[i] = nil
-		}
+		s.flush(w, t, batch)
 		if target != nil && s.sweepOn(w) {
 			s.swept.Store(target.end)
 			target = nil
@@ -169,6 +167,37 @@ func (s *shard) run(t *turn) {
 			t.yield() // publishers and loops share the processor
 		}
 	}
+}
+
+// flush serves the connections of a batch, whose places it clears, in slices.
+// Between them it holds no lock: a worker that the Go scheduler interrupts is in
+// the middle of a send, and whoever has something for the same connection then
+// waits until it goes on.
+func (s *shard) flush(w *writer, t *turn, batch []*Conn) {
+	for i, c := range batch {
+		if i > 0 && i%s.slice == 0 {
+			if i == s.slice {
+				s.since.Store(max(1, s.eng.now()))
+			}
+			t.yield()
+		}
+		w.flush(c, true)
+		batch[i] = nil
+	}
+	if len(batch) > s.slice {
+		s.since.Store(0)
+	}
+}
+
+// lag is for how long, in milliseconds, a worker has been at a list of several
+// slices that it has not finished at now, engine clock.
+func (e *Engine) lag(now uint64) (most uint64) {
+	for _, s := range e.shards {
+		if since := s.since.Load(); since > 0 {
+			most = max(most, now-min(now, uint64(since)))
+		}
+	}
+	return most
 }
 
 // startSweep begins a round over all connections.

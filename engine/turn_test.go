@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // Somebody who waits for the network is woken by the yields of a worker that
@@ -40,6 +41,48 @@ func TestYieldLetsTheNetworkIn(t *testing.T) {
 	}
 	if !got.Load() {
 		t.Error("10 yields, and what was written is not read yet")
+	}
+	_ = w.Close()
+	<-done
+}
+
+// Somebody who waits for the network is woken in the middle of a worker's long
+// list, and sees that the worker is at one.
+func TestLongListLetsTheNetworkIn(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	e := withoutSockets(1)
+	e.began = time.Now().Add(-time.Minute)
+	s := e.shards[0]
+	var list []*Conn
+	for i := range 10*s.slice + 1 {
+		list = append(list, e.enterFull(i, ""))
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var since atomic.Int64
+	done := make(chan struct{})
+	go func() { // ends with w
+		defer close(done)
+		var b [1]byte
+		if _, err := io.ReadFull(r, b[:]); err == nil {
+			since.Store(s.since.Load())
+		}
+	}()
+	runtime.Gosched() // it waits now
+	mine := newTurn(slog.New(slog.DiscardHandler))
+	defer mine.close()
+	if _, err := w.Write([]byte{1}); err != nil {
+		t.Fatal(err)
+	}
+	s.flush(&writer{eng: e}, mine, list)
+	if since.Load() < time.Minute.Milliseconds() {
+		t.Errorf("the network was looked at when the list was from %d ms", since.Load())
+	}
+	if lag := e.lag(uint64(e.now())); lag != 0 {
+		t.Errorf("%d ms behind with the list done", lag)
 	}
 	_ = w.Close()
 	<-done
