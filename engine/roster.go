@@ -5,13 +5,19 @@ package engine
 // table has open addressing with linear probing; a slot is the place in the
 // array of the first connection of a token, and the others of the same token
 // hang behind it in a doubly linked list of places. Places instead of pointers
-// cost half, and nothing to the garbage collector. The zero value is empty. Its
-// shard's lock guards it.
+// cost half, and nothing to the garbage collector. A byte of the hash beside each
+// slot spares nearly all looks at other connections, each of which would be a
+// miss of the cache. The zero value is empty. Its shard's lock guards it.
 type roster struct {
 	conns []*Conn
 	slots []place // length is a power of two, at most 3/4 in use
+	marks []uint8 // of each slot: markOf the hash, 0 if it is free
 	used  int     // slots in use: distinct tokens
 }
+
+// markOf is a byte of a hash, never 0, that hardly depends on those bits which
+// tell the slot.
+func markOf(hash uint32) uint8 { return uint8(hash>>24) | 1 }
 
 // place is one more than an index in conns; 0 is none.
 type place uint32
@@ -26,8 +32,11 @@ func (r *roster) find(hash uint32, token string) *Conn {
 	if len(r.slots) == 0 {
 		return nil
 	}
-	mask := uint32(len(r.slots) - 1)
-	for i := hash & mask; r.slots[i] != 0; i = (i + 1) & mask {
+	mask, mark := uint32(len(r.slots)-1), markOf(hash)
+	for i := hash & mask; r.marks[i] != 0; i = (i + 1) & mask {
+		if r.marks[i] != mark {
+			continue
+		}
 		if c := r.at(r.slots[i]); c.hash == hash && c.token == token {
 			return c
 		}
@@ -35,16 +44,19 @@ func (r *roster) find(hash uint32, token string) *Conn {
 	return nil
 }
 
-// likely is the connection that find looks at first, or nil.
+// likely is the first connection that find looks at, or nil: as good as always
+// what it finds.
 func (r *roster) likely(hash uint32) *Conn {
 	if len(r.slots) == 0 {
 		return nil
 	}
-	p := r.slots[hash&uint32(len(r.slots)-1)]
-	if p == 0 {
-		return nil
+	mask, mark := uint32(len(r.slots)-1), markOf(hash)
+	for i := hash & mask; r.marks[i] != 0; i = (i + 1) & mask {
+		if r.marks[i] == mark {
+			return r.at(r.slots[i])
+		}
 	}
-	return r.at(p)
+	return nil
 }
 
 // following returns the next connection of c's token, or nil.
@@ -149,16 +161,16 @@ func (r *roster) vacate(i uint32) {
 		home := r.at(r.slots[j]).hash & mask
 		// Slot j may fill the gap if its home is not cyclically in (i, j].
 		if (j-home)&mask >= (j-i)&mask {
-			r.slots[i] = r.slots[j]
+			r.slots[i], r.marks[i] = r.slots[j], r.marks[j]
 			i = j
 		}
 	}
-	r.slots[i] = 0
+	r.slots[i], r.marks[i] = 0, 0
 }
 
 func (r *roster) resize(n int) {
 	old := r.slots
-	r.slots = make([]place, n)
+	r.slots, r.marks = make([]place, n), make([]uint8, n)
 	for _, p := range old {
 		if p != 0 {
 			r.put(r.at(p))
@@ -173,5 +185,5 @@ func (r *roster) put(c *Conn) {
 	for r.slots[i] != 0 {
 		i = (i + 1) & mask
 	}
-	r.slots[i] = c.here
+	r.slots[i], r.marks[i] = c.here, markOf(c.hash)
 }

@@ -71,6 +71,9 @@ func (m *rosterModel) check(t *testing.T) {
 		}
 	}
 	for i, p := range m.table.slots {
+		if mark := m.table.marks[i]; (p == 0) != (mark == 0) || p != 0 && mark != markOf(m.table.at(p).hash) {
+			t.Fatalf("slot %d has place %d and mark %#x", i, p, mark)
+		}
 		if p == 0 {
 			continue
 		}
