@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"os"
 	"runtime"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +24,9 @@ type bodies struct {
 	scratch  []byte // of put
 	mappings []*bodyMapping
 	chunks   []bodyChunk
-	vacant   []uint32 // mapped chunks without content
+	vacant   []uint32 // mapped chunks without content, and without memory
+	emptied  []uint32 // without content, but with memory
+	holding  bool     // see holdBack
 	spare    []uint32 // chunks without memory
 	filling  uint32   // the chunk that is written to, or noIndex
 	used     int      // bytes of all chunks that were written to, holes included
@@ -174,10 +177,12 @@ func (b *bodies) empty(c uint32, waits func(key uint64, r bodyRef) bool, moved f
 
 // openMapped returns an empty chunk of a mapping.
 func (b *bodies) openMapped() uint32 {
-	if n := len(b.vacant); n > 0 {
-		c := b.vacant[n-1]
-		b.vacant = b.vacant[:n-1]
-		return c
+	for _, list := range []*[]uint32{&b.emptied, &b.vacant} {
+		if n := len(*list); n > 0 {
+			c := (*list)[n-1]
+			*list = (*list)[:n-1]
+			return c
+		}
 	}
 	m, err := newBodyMapping()
 	if err != nil { // the system maps no more: the heap will do
@@ -216,9 +221,42 @@ func (b *bodies) close(c uint32) {
 		return
 	}
 	k.mem = k.mem[:0]
-	// It fails only for what is not mapped.
-	_ = unix.Madvise(k.mem[:bodyChunkSize], unix.MADV_DONTNEED)
-	b.vacant = append(b.vacant, c)
+	b.emptied = append(b.emptied, c)
+	if !b.holding {
+		b.giveBack()
+	}
+}
+
+// holdBack says whether the memory of emptied chunks is kept for now: to give it
+// back takes the system longer than all that the messages of a chunk take here.
+func (b *bodies) holdBack(hold bool) {
+	b.holding = hold
+	if !hold && len(b.emptied) > 0 {
+		b.giveBack()
+	}
+}
+
+// giveBack gives the memory of emptied chunks back to the system.
+func (b *bodies) giveBack() {
+	slices.Sort(b.emptied)
+	for left := b.emptied; len(left) > 0; {
+		n := 1
+		mem := b.chunks[left[0]].mem[:bodyChunkSize]
+		for n < len(left) && follows(b.chunks[left[n]].mem, mem) {
+			mem = unsafe.Slice(unsafe.SliceData(mem), len(mem)+bodyChunkSize)
+			n++
+		}
+		// It fails only for what is not mapped.
+		_ = unix.Madvise(mem, unix.MADV_DONTNEED)
+		b.vacant = append(b.vacant, left[:n]...)
+		left = left[n:]
+	}
+	b.emptied = b.emptied[:0]
+}
+
+// follows reports whether p lies right behind q.
+func follows(p, q []byte) bool {
+	return uintptr(unsafe.Pointer(unsafe.SliceData(p))) == uintptr(unsafe.Pointer(unsafe.SliceData(q)))+uintptr(len(q))
 }
 
 // bodyMapping is a piece of memory that the system has mapped, until nobody

@@ -30,6 +30,9 @@ func TestBodiesModel(t *testing.T) {
 	next := uint64(0)
 	for phase, n := range []int{8000, 500, 8000, 100, 0} {
 		for len(keys) != n {
+			if rng.IntN(50) == 0 {
+				b.holdBack(!b.holding)
+			}
 			if grow := len(keys) < n; grow == (rng.IntN(4) > 0) {
 				size := rng.IntN(400)
 				if rng.IntN(200) == 0 {
@@ -105,6 +108,59 @@ func TestBodiesCleanUp(t *testing.T) {
 	for key, r := range where {
 		if b.get(r) != bodyOf(key, 200) {
 			t.Fatalf("message %d is not what it was", key)
+		}
+	}
+}
+
+// Memory that is held back is used again, and else given back, and nothing of the
+// messages beside it.
+func TestBodiesHoldMemoryBack(t *testing.T) {
+	b := newBodies()
+	lies := make(map[uint32][]uint64) // in each chunk, which messages
+	where := make(map[uint64]bodyRef)
+	put := func(key uint64) {
+		r := b.put(bodyOf(key, 1000))
+		where[key] = r
+		lies[r.chunk] = append(lies[r.chunk], key)
+	}
+	next := uint64(0)
+	for ; len(b.chunks) == 0 || len(lies) < 12; next++ {
+		put(next)
+	}
+	chunks := len(b.chunks)
+	b.holdBack(true)
+	var held []uint32
+	for c, keys := range lies {
+		if c%4 == 3 || c == b.filling {
+			continue // these stay, between those that go
+		}
+		for _, key := range keys {
+			b.drop(where[key])
+			delete(where, key)
+		}
+		held = append(held, c)
+	}
+	if len(b.emptied) != len(held) {
+		t.Fatalf("%d chunks are held back, want %d", len(b.emptied), len(held))
+	}
+	for full := b.filling; b.filling == full; next++ {
+		put(next)
+	}
+	if !slices.Contains(held, b.filling) || len(b.chunks) != chunks {
+		t.Errorf("chunk %d of %d is taken next, want one of %v", b.filling, len(b.chunks), held)
+	}
+	b.holdBack(false)
+	if len(b.emptied) != 0 {
+		t.Errorf("%d chunks are held back still", len(b.emptied))
+	}
+	for _, c := range held {
+		if mem := b.chunks[c].mem; c != b.filling && strings.Trim(string(mem[:bodyChunkSize]), "\x00") != "" {
+			t.Errorf("the memory of chunk %d was not given back", c)
+		}
+	}
+	for key, r := range where {
+		if b.get(r) != bodyOf(key, 1000) {
+			t.Errorf("message %d is not what it was", key)
 		}
 	}
 }

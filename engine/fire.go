@@ -77,6 +77,7 @@ type firing struct {
 	*delayed
 	due    []dueItem // the batch that is being sent
 	now    time.Time // when it began to be sent
+	conns  []*Conn   // that it goes to, as far as fetch tells
 	keys   []uint64  // of it, what was sent
 	tokens []string
 }
@@ -98,6 +99,7 @@ func (f *firing) fire() (fired, ok bool) {
 		f.mu.Unlock()
 		return false, true
 	}
+	f.bodies.holdBack(now < f.sent.calm)
 	more := f.near.Advance(min(now, f.sendable()), budget, func(r bodyRef) {
 		f.bodies.fetch(r)
 		f.due = append(f.due, dueItem{at: f.near.elapsed, ref: r})
@@ -105,9 +107,7 @@ func (f *firing) fire() (fired, ok bool) {
 	f.takeBodies()
 	f.trimSoon()
 	f.mu.Unlock()
-	for i := range f.due {
-		f.eng.fetchConn(f.due[i].body)
-	}
+	f.fetch()
 
 	missed := 0
 	for _, it := range f.due {
@@ -131,6 +131,21 @@ func (f *firing) fire() (fired, ok bool) {
 	fired = more || len(f.due) > 0
 	clear(f.due)
 	return fired, f.missed.pace(f.delayed, missed, len(f.due))
+}
+
+// fetch begins to load from memory what the batch goes to, for all of it before
+// any of it is needed.
+func (f *firing) fetch() {
+	for i := range f.due {
+		if c := f.eng.fetchConn(f.due[i].body); c != nil {
+			f.conns = append(f.conns, c)
+		}
+	}
+	for _, c := range f.conns {
+		c.fetch()
+	}
+	clear(f.conns)
+	f.conns = f.conns[:0]
 }
 
 // takeBodies takes the messages of the batch, which have left the near wheel, out

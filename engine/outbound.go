@@ -2,6 +2,7 @@ package engine
 
 import (
 	"sync"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,8 +29,12 @@ type outbound struct {
 	// and only that goroutine takes one off it, which moves others.
 	stallPos int
 
-	one [1]unicast // the queue's first array: most are that short
+	one  [1]unicast // the queue's first array: most are that short
+	more []unicast  // its second, empty, kept for reuse: nil or of moreQueue
 }
+
+// moreQueue is how many frames a queue that outgrows its first array has room for.
+const moreQueue = 8
 
 // unicast is a frame for one connection, with its place among the broadcasts.
 type unicast struct {
@@ -51,8 +56,21 @@ func newOutbound() *outbound {
 }
 
 func (o *outbound) free() {
-	*o = outbound{}
+	more := o.more
+	if cap(o.queue) == moreQueue {
+		more = o.queue[:0]
+	}
+	*o = outbound{more: more} // nothing is left in the queue's array, see advance
 	outboundPool.Put(o)
+}
+
+// outgrow moves the queue to its second array.
+func (o *outbound) outgrow() {
+	if o.more == nil {
+		o.more = make([]unicast, 0, moreQueue)
+	}
+	o.queue = append(o.more, o.queue...)
+	o.more, o.one = nil, [1]unicast{}
 }
 
 // backlog walks what a connection still lacks, in the order in which it was
@@ -129,6 +147,19 @@ func (c *Conn) enqueue(u unicast) bool {
 	return true
 }
 
+// fetch begins to load from memory what enqueue needs besides c.
+func (c *Conn) fetch() {
+	if !c.mu.TryLock() {
+		return // somebody sends: it comes that way
+	}
+	prefetch(unsafe.Pointer(unsafe.StringData(c.token)))
+	if c.out != nil {
+		prefetch(unsafe.Pointer(c.out))
+		prefetch(unsafe.Pointer(&c.out.held))
+	}
+	c.mu.Unlock()
+}
+
 // push appends to c's queue. The caller holds c.mu.
 func (c *Conn) push(u unicast) {
 	o := c.outbox()
@@ -138,6 +169,9 @@ func (c *Conn) push(u unicast) {
 		n := copy(o.queue, o.queue[o.head:])
 		clear(o.queue[n:])
 		o.queue, o.head = o.queue[:n], 0
+	}
+	if len(o.queue) == cap(o.queue) && cap(o.queue) == len(o.one) {
+		o.outgrow()
 	}
 	o.queue = append(o.queue, u)
 	o.queued += len(u.wire)

@@ -242,3 +242,36 @@ func TestRepliesBetweenPushesOnAFullSocket(t *testing.T) {
 	}
 	await(t, "nothing waits", func() bool { return s.Stats().WaitingBytes == 0 })
 }
+
+// A queue that outgrew its first array keeps the second one for the next of its
+// kind, with nothing in it, and without it for what grew further.
+func TestQueueKeepsItsSecondArray(t *testing.T) {
+	e := withoutSockets(1)
+	w := &writer{eng: e}
+	c := e.enterFull(1, "a")
+	for _, count := range []int{1, 2, moreQueue, 1, moreQueue + 1, moreQueue, 1} {
+		c.out = newOutbound()
+		o := c.out
+		had := cap(o.more)
+		for i := range count {
+			c.push(unicast{wire: []byte{byte(i)}, after: c.cursor, cost: 1})
+		}
+		e.waiting.Add(int64(count))
+		for i, u := range o.queue {
+			if u.wire[0] != byte(i) {
+				t.Fatalf("%d frames: frame %d is %d", count, i, u.wire[0])
+			}
+		}
+		w.advance(c, count)
+		c.settle()
+		switch keeps := cap(o.more); {
+		case count == 1 && keeps != had, count > 1 && count <= moreQueue && keeps != moreQueue, count > moreQueue && keeps != 0:
+			t.Errorf("%d frames: an array of %d is kept", count, keeps)
+		}
+		for _, u := range o.more[:cap(o.more)] {
+			if u.wire != nil || u.after != nil {
+				t.Errorf("%d frames: one is left in the array", count)
+			}
+		}
+	}
+}

@@ -100,13 +100,15 @@ func (e *Engine) matching(conns []*Conn, token string) []*Conn {
 	return e.shards[e.shardIndex(hash)].matching(conns, uint32(hash), token)
 }
 
-// fetchConn begins to load from memory what is needed to send p soon, if it is
-// for one token.
-func (e *Engine) fetchConn(p packed) {
-	if p.count() == 1 {
-		hash := e.hash(p.token())
-		e.shards[e.shardIndex(hash)].fetch(uint32(hash))
+// fetchConn begins to load from memory what is needed to find the connection
+// that p goes to, if it is for one token, and returns that connection; nil if
+// there is none.
+func (e *Engine) fetchConn(p packed) *Conn {
+	if p.count() != 1 {
+		return nil
 	}
+	hash := e.hash(p.token())
+	return e.shards[e.shardIndex(hash)].fetch(uint32(hash))
 }
 
 // Broadcast queues f for every connection that is open now, and says how many

@@ -91,8 +91,9 @@ func (s *shard) matching(dst []*Conn, hash uint32, token string) []*Conn {
 	return dst
 }
 
-// fetch begins to load the connection of a token from memory.
-func (s *shard) fetch(hash uint32) {
+// fetch begins to load the connection of a token from memory, and returns it; nil
+// if there is none.
+func (s *shard) fetch(hash uint32) *Conn {
 	s.mu.Lock()
 	c := s.likely(hash)
 	s.mu.Unlock()
@@ -100,6 +101,7 @@ func (s *shard) fetch(hash uint32) {
 		prefetch(unsafe.Pointer(c))
 		prefetch(unsafe.Pointer(&c.hash))
 	}
+	return c
 }
 
 // wakeFor puts c on the worker's list. The caller has set c.dirty.
