@@ -52,7 +52,8 @@
 // worker sweeps its shard in slices, and between two slices serves whatever
 // was queued meanwhile, so that a unicast never waits for a whole broadcast.
 // After each slice it goes to the end of the line of those who wait for the
-// network (turn.go): a push that has come meanwhile is read before the next.
+// network (turn.go): a push that has come meanwhile is read before the next. So
+// it does within a long list of what was queued.
 // On a single processor a loop at work takes such turns too (loop.go).
 //
 // Replies and pings are written at once by the goroutine that makes them,
