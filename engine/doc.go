@@ -54,7 +54,7 @@
 // After each slice it goes to the end of the line of those who wait for the
 // network (turn.go): a push that has come meanwhile is read before the next. So
 // it does within a long list of what was queued.
-// On a single processor a loop at work takes such turns too (loop.go).
+// A loop that has put something into queues takes such a turn too (loop.go).
 //
 // Replies and pings are written at once by the goroutine that makes them,
 // unless the socket is full.

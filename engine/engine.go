@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"net"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,7 @@ type Engine struct {
 	addr    net.Addr
 	began   time.Time
 	seed    maphash.Seed
+	procs   int32 // processors that Go uses
 	loops   []*loop
 	shards  []*shard
 	http    *httpListener
@@ -52,7 +54,7 @@ func Listen(opts Options, h Handler) (*Engine, error) {
 	if err := opts.validate(); err != nil {
 		return nil, err
 	}
-	e := &Engine{opts: opts, handler: h, began: betweenTicks(Now()), seed: maphash.MakeSeed()}
+	e := &Engine{opts: opts, handler: h, began: betweenTicks(Now()), seed: maphash.MakeSeed(), procs: int32(runtime.GOMAXPROCS(0))}
 	e.log.init()
 	e.clock.Store(1)
 	e.writers.New = func() any { return &writer{eng: e} }

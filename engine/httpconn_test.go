@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -67,6 +69,35 @@ func (s *server) handedOver() net.Conn {
 		s.t.Fatal(err)
 	}
 	return c
+}
+
+// After requests that it has answered a loop gives way before it waits, with any
+// number of processors.
+func TestLoopGivesWayAfterAnswers(t *testing.T) {
+	for _, procs := range []int{1, 2} {
+		t.Run(fmt.Sprint(procs), func(t *testing.T) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+			s := serveInPlace(t, time.Hour, func(o *Options) { o.Loops = 1 })
+			var turns atomic.Int64
+			l := s.loops[0]
+			l.run(func() {
+				ring := l.turn.await
+				l.turn.await = func(fd uintptr) bool {
+					if !l.turn.rung { // it is asked twice in a turn
+						turns.Add(1)
+					}
+					return ring(fd)
+				}
+			})
+			c := s.connect(0)
+			for i := range 3 {
+				before := turns.Load()
+				s.write(c, put("a"))
+				wantRead(t, c, "a\n")
+				await(t, fmt.Sprintf("a turn after answer %d", i+1), func() bool { return turns.Load() > before })
+			}
+		})
+	}
 }
 
 // Requests are answered in place wherever their bytes are cut.

@@ -3,7 +3,6 @@ package engine
 import (
 	"encoding/binary"
 	"os"
-	"runtime"
 	"sync"
 	"time"
 
@@ -41,7 +40,7 @@ type loop struct {
 
 	timerFD int
 	wakeFD  int
-	turn    *turn // with a single processor, see stayAwake
+	turn    *turn // see giveWay
 
 	inbox struct {
 		mu      sync.Mutex
@@ -84,9 +83,7 @@ func newLoop(e *Engine) (l *loop, err error) {
 		l.closeSignals()
 		return nil, os.NewSyscallError("timerfd_create", err)
 	}
-	if runtime.GOMAXPROCS(0) == 1 {
-		l.turn = newTurn(e.opts.Logger)
-	}
+	l.turn = newTurn(e.opts.Logger)
 	if l.poll, err = newPoller(e.loopFailed); err != nil {
 		l.closeSignals()
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -194,7 +191,7 @@ func (l *loop) woken(ev readiness) {
 		f()
 	}
 	switch {
-	case l.turn != nil && l.eng.sweeps.Load() > 0:
+	case l.eng.crowded():
 		l.awake = true
 		l.turn.yield()
 		l.wakeUp()
@@ -204,23 +201,26 @@ func (l *loop) woken(ev readiness) {
 	}
 }
 
-// stayAwake keeps the loop, on a single processor, from waiting in epoll_wait
-// while a broadcast runs: it takes turns with the workers instead. The Go
-// scheduler does not know that it waits there, and for up to 10 ms, until its
-// monitor looks, nobody would have the processor. A loop that has nothing to
-// do while a broadcast runs has given it up already.
+// stayAwake keeps the loop from waiting in epoll_wait while workers that sweep for
+// a broadcast keep all processors busy: it takes turns with them instead, for the
+// reason at giveWay. A loop that has nothing to do meanwhile has given its
+// processor up already.
 func (l *loop) stayAwake() {
-	if l.eng.sweeps.Load() > 0 {
+	if l.eng.crowded() {
 		l.giveWay()
 	}
 }
 
-// giveWay lets everybody else run, on a single processor, before the loop waits
-// in epoll_wait, for the reason above: the workers, in whose queues something was
-// put here, and whoever waits for the network. What the epoll has told already is
-// served first.
+// crowded reports whether as many workers sweep as there are processors.
+func (e *Engine) crowded() bool { return e.sweeps.Load() >= e.procs }
+
+// giveWay lets everybody else run before the loop waits in epoll_wait: the workers,
+// in whose queues something was put here, and whoever waits for the network. The Go
+// scheduler does not know that the loop waits there, and for up to 10 ms, until its
+// monitor looks, nobody else would have the loop's processor. What the epoll has
+// told already is served first.
 func (l *loop) giveWay() {
-	if l.turn != nil && !l.awake {
+	if !l.awake {
 		l.awake = true
 		l.wakeUp()
 	}

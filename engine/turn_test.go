@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -120,26 +121,32 @@ func TestSliceOfASweep(t *testing.T) {
 	}
 }
 
-// On a single processor a loop that has something to do while a broadcast runs
-// stays awake until it is over, and no longer.
+// A loop that has something to do while as many workers sweep as there are
+// processors stays awake until one of them is free, and no longer.
 func TestLoopStaysAwakeWhileABroadcastRuns(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	s := serve(t, identifying(), func(o *Options) { o.Loops = 1 })
-	l := s.loops[0]
-	awake := func() bool {
-		was := make(chan bool)
-		l.run(func() { was <- l.awake })
-		return <-was
+	for _, procs := range []int{1, 2} {
+		t.Run(fmt.Sprint(procs), func(t *testing.T) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+			s := serve(t, identifying(), func(o *Options) { o.Loops = 1 })
+			l := s.loops[0]
+			awake := func() bool {
+				was := make(chan bool)
+				l.run(func() { was <- l.awake })
+				return <-was
+			}
+			for sweeping := range procs {
+				if s.dial("a"); awake() {
+					t.Errorf("awake with %d workers that sweep", sweeping)
+				}
+				s.sweeps.Add(1)
+			}
+			s.dial("b")
+			if !awake() {
+				t.Error("it sleeps with as many workers that sweep")
+			}
+			s.sweeps.Add(-1)
+			await(t, "it sleeps again", func() bool { return !awake() })
+			s.sweeps.Store(0)
+		})
 	}
-	s.dial("a")
-	if awake() {
-		t.Error("awake without a broadcast")
-	}
-	s.sweeps.Add(1)
-	s.dial("b")
-	if !awake() {
-		t.Error("it sleeps while a broadcast runs")
-	}
-	s.sweeps.Add(-1)
-	await(t, "it sleeps again", func() bool { return !awake() })
 }
