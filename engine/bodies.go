@@ -231,7 +231,7 @@ func (b *bodies) close(c uint32) {
 // back takes the system longer than all that the messages of a chunk take here.
 func (b *bodies) holdBack(hold bool) {
 	b.holding = hold
-	if !hold && len(b.emptied) > 0 {
+	if !hold {
 		b.giveBack()
 	}
 }

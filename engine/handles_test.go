@@ -112,8 +112,7 @@ func TestHandlesOfSentMessages(t *testing.T) {
 	e.began = time.Now()
 	d := newDelayed(e)
 	put := func(key uint64, due uint64) {
-		m := Delayed{Key: key, Frame: textFrame("m"), Stamp: -1}
-		d.insert(due, tagEverybody, packedFrom(appendPacked(nil, &m)))
+		d.insert(due, tagEverybody, bodyOf(key, 1))
 	}
 	put(1, 0)
 	f := firing{delayed: d}

@@ -29,14 +29,7 @@ func (r *roster) at(p place) *Conn { return r.conns[p-1] }
 
 // find returns the first connection of token, or nil. hash is the token's.
 func (r *roster) find(hash uint32, token string) *Conn {
-	if len(r.slots) == 0 {
-		return nil
-	}
-	mask, mark := uint32(len(r.slots)-1), markOf(hash)
-	for i := hash & mask; r.marks[i] != 0; i = (i + 1) & mask {
-		if r.marks[i] != mark {
-			continue
-		}
+	for i, ok := r.candidate(hash, hash); ok; i, ok = r.candidate(hash, i+1) {
 		if c := r.at(r.slots[i]); c.hash == hash && c.token == token {
 			return c
 		}
@@ -47,16 +40,25 @@ func (r *roster) find(hash uint32, token string) *Conn {
 // likely is the first connection that find looks at, or nil: as good as always
 // what it finds.
 func (r *roster) likely(hash uint32) *Conn {
-	if len(r.slots) == 0 {
-		return nil
-	}
-	mask, mark := uint32(len(r.slots)-1), markOf(hash)
-	for i := hash & mask; r.marks[i] != 0; i = (i + 1) & mask {
-		if r.marks[i] == mark {
-			return r.at(r.slots[i])
-		}
+	if i, ok := r.candidate(hash, hash); ok {
+		return r.at(r.slots[i])
 	}
 	return nil
+}
+
+// candidate returns the first slot from number i on, modulo their count, that has
+// the mark of hash. It reports false if a free one comes before.
+func (r *roster) candidate(hash, i uint32) (slot uint32, ok bool) {
+	if len(r.marks) == 0 {
+		return 0, false
+	}
+	mask, mark := uint32(len(r.marks)-1), markOf(hash)
+	for i &= mask; r.marks[i] != mark; i = (i + 1) & mask {
+		if r.marks[i] == 0 {
+			return 0, false
+		}
+	}
+	return i, true
 }
 
 // following returns the next connection of c's token, or nil.

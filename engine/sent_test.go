@@ -90,8 +90,7 @@ func TestSentLogWaitsForWorkers(t *testing.T) {
 	f := firing{delayed: d}
 	fire := func(key uint64) (calm uint64) {
 		t.Helper()
-		m := Delayed{Key: key, Frame: textFrame("m"), Stamp: -1}
-		d.insert(uint64(e.now()), tagEverybody, packedFrom(appendPacked(nil, &m)))
+		d.insert(uint64(e.now()), tagEverybody, bodyOf(key, 1))
 		if fired, ok := f.fire(); !fired || !ok {
 			t.Fatal("the message was not sent")
 		}

@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// turn is how a worker in the middle of a sweep lets everybody else go first.
+// turn is how a worker in the middle of a sweep or of a long list, or a loop before
+// it waits, lets everybody else go first.
 //
 // runtime.Gosched is not enough. It keeps the worker runnable, and the Go
 // scheduler asks the network what is ready only when nothing is runnable (or
@@ -25,7 +26,7 @@ type turn struct {
 	await func(fd uintptr) bool // what raw.Read calls; made once, so that a yield allocates nothing
 }
 
-// newTurn is called before its worker starts. close must be called.
+// newTurn is called before its user starts. close must be called.
 func newTurn(log *slog.Logger) *turn {
 	t := &turn{}
 	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)

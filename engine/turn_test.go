@@ -11,29 +11,41 @@ import (
 	"time"
 )
 
-// Somebody who waits for the network is woken by the yields of a worker that
-// never rests, even where there is one processor for both.
-func TestYieldLetsTheNetworkIn(t *testing.T) {
-	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+// onNetwork lets somebody wait for the network who calls f when woken. When it
+// returns, what they wait for is there.
+func onNetwork(t *testing.T, f func()) {
+	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
-	var got atomic.Bool
 	done := make(chan struct{})
 	go func() { // ends with w
 		defer close(done)
 		var b [1]byte
-		_, err := io.ReadFull(r, b[:])
-		got.Store(err == nil)
+		if _, err := io.ReadFull(r, b[:]); err == nil {
+			f()
+		}
 	}()
+	t.Cleanup(func() {
+		_ = w.Close()
+		<-done
+		_ = r.Close()
+	})
 	runtime.Gosched() // it waits now
-	mine := newTurn(slog.New(slog.DiscardHandler))
-	defer mine.close()
 	if _, err := w.Write([]byte{1}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Somebody who waits for the network is woken by the yields of a worker that
+// never rests, even where there is one processor for both.
+func TestYieldLetsTheNetworkIn(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	mine := newTurn(slog.New(slog.DiscardHandler))
+	defer mine.close()
+	var got atomic.Bool
+	onNetwork(t, func() { got.Store(true) })
 	// The first may wake the worker ahead of the other, and one may find its
 	// event taken already. It is not a matter of time: a hundred Gosched are
 	// over in microseconds, and nobody has looked at the network.
@@ -43,8 +55,6 @@ func TestYieldLetsTheNetworkIn(t *testing.T) {
 	if !got.Load() {
 		t.Error("10 yields, and what was written is not read yet")
 	}
-	_ = w.Close()
-	<-done
 }
 
 // Somebody who waits for the network is woken in the middle of a worker's long
@@ -58,26 +68,10 @@ func TestLongListLetsTheNetworkIn(t *testing.T) {
 	for i := range 10*s.slice + 1 {
 		list = append(list, e.enterFull(i, ""))
 	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	var since atomic.Int64
-	done := make(chan struct{})
-	go func() { // ends with w
-		defer close(done)
-		var b [1]byte
-		if _, err := io.ReadFull(r, b[:]); err == nil {
-			since.Store(s.since.Load())
-		}
-	}()
-	runtime.Gosched() // it waits now
 	mine := newTurn(slog.New(slog.DiscardHandler))
 	defer mine.close()
-	if _, err := w.Write([]byte{1}); err != nil {
-		t.Fatal(err)
-	}
+	var since atomic.Int64
+	onNetwork(t, func() { since.Store(s.since.Load()) })
 	s.flush(&writer{eng: e}, mine, list)
 	if since.Load() < time.Minute.Milliseconds() {
 		t.Errorf("the network was looked at when the list was from %d ms", since.Load())
@@ -85,8 +79,6 @@ func TestLongListLetsTheNetworkIn(t *testing.T) {
 	if lag := e.lag(uint64(e.now())); lag != 0 {
 		t.Errorf("%d ms behind with the list done", lag)
 	}
-	_ = w.Close()
-	<-done
 }
 
 // With a descriptor to wait for and without one, a sweep comes to its end.
