@@ -41,16 +41,17 @@ type delayed struct {
 	reserved int                 // being written to the vault
 	undoing  map[uint64]struct{} // keys of messages that are being cancelled, or tried to send after they were held
 	undone   sync.Cond           // one of them is not any more
-	alarm    uint64              // when the goroutine wakes by itself; 0: it is awake
+	wakesAt  uint64              // when the alarm rings; 0: the goroutine is awake
 	over     bool                // nothing is taken any more
 
 	rest      *time.Timer // see trimSoon
 	trimmedAt int         // messages then
 
-	earlier chan struct{} // something is to be done before the alarm
-	stop    chan struct{} // end once nothing is due
-	abort   chan struct{} // end now
-	done    sync.WaitGroup
+	alarm *alarm
+	wake  chan struct{} // something is to be done
+	stop  chan struct{} // end once nothing is due
+	abort chan struct{} // end now
+	done  sync.WaitGroup
 }
 
 // farEntry is a message on disk, without a pointer.
@@ -81,7 +82,7 @@ func newDelayed(e *Engine) *delayed {
 	d := &delayed{
 		eng: e, vault: e.opts.Vault,
 		near: newTimerWheel[bodyRef](0), bodies: newBodies(), far: newTimerWheel[farEntry](0), clamped: noTick,
-		earlier: make(chan struct{}, 1), stop: make(chan struct{}), abort: make(chan struct{}),
+		wake: make(chan struct{}, 1), stop: make(chan struct{}), abort: make(chan struct{}),
 	}
 	d.undoing, d.undone.L = make(map[uint64]struct{}), &d.mu
 	if d.vault == nil {
@@ -250,16 +251,20 @@ func (d *delayed) insertFar(due uint64, key uint64, tag uint32) {
 // wakeAt wakes the goroutine if it sleeps for longer than until at. The caller
 // holds mu.
 func (d *delayed) wakeAt(at uint64) {
-	if d.alarm == 0 || at >= d.alarm {
-		return
+	if d.wakesAt > 0 && at < d.wakesAt {
+		d.rouse()
 	}
+}
+
+// rouse wakes the goroutine.
+func (d *delayed) rouse() {
 	select {
-	case d.earlier <- struct{}{}:
+	case d.wake <- struct{}{}:
 	default: // it is on its way already
 	}
 }
 
-// start runs the goroutine until halt.
+// start runs the goroutine until halt. The alarm is set.
 func (d *delayed) start() {
 	d.done.Add(1)
 	go d.run()

@@ -73,14 +73,10 @@ func Listen(opts Options, h Handler) (*Engine, error) {
 	if opts.PingInterval > 0 {
 		e.keep = newKeepalive(e)
 	}
-	for range opts.Loops {
-		l, err := newLoop(e)
-		if err != nil {
-			e.closeLoops()
-			_ = unix.Close(fd)
-			return nil, err
-		}
-		e.loops = append(e.loops, l)
+	if err := e.openLoops(); err != nil {
+		e.closeLoops()
+		_ = unix.Close(fd)
+		return nil, err
 	}
 	first := e.loops[0]
 	first.listener = &acceptor{loop: first, fd: fd}
@@ -146,9 +142,27 @@ func (e *Engine) recovered(value any, msg string) bool {
 	return true
 }
 
+// openLoops starts the loops, the first with the alarm. On an error closeLoops
+// still must be called.
+func (e *Engine) openLoops() error {
+	for range e.opts.Loops {
+		l, err := newLoop(e)
+		if err != nil {
+			return err
+		}
+		e.loops = append(e.loops, l)
+	}
+	var err error
+	e.delayed.alarm, err = newAlarm(e.loops[0], e.delayed.rouse)
+	return err
+}
+
 func (e *Engine) closeLoops() {
 	for _, l := range e.loops {
 		l.close()
+	}
+	if a := e.delayed.alarm; a != nil {
+		a.close()
 	}
 }
 

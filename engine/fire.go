@@ -19,8 +19,6 @@ const (
 // run drives the wheels. It ends after halt.
 func (d *delayed) run() {
 	defer d.done.Done()
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
 	f := firing{delayed: d}
 	for stopped := false; ; {
 		loaded := d.load()
@@ -39,17 +37,16 @@ func (d *delayed) run() {
 		if wait <= 0 {
 			continue
 		}
-		timer.Reset(wait)
+		d.alarm.set(wait)
 		select {
-		case <-timer.C:
-		case <-d.earlier:
+		case <-d.wake:
 		case <-d.stop:
 			stopped = true // once more, for what has come due since
 		}
 	}
 }
 
-// sleep returns how long there is nothing to do, and sets the alarm.
+// sleep returns for how long there is nothing to do, an hour at most.
 func (d *delayed) sleep() time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -65,11 +62,9 @@ func (d *delayed) sleep() time.Duration {
 	if next, ok := d.sent.next(); ok {
 		at = min(at, next)
 	}
-	d.alarm = at
-	if at <= now {
-		return 0
-	}
-	return time.Duration(min(at-now, uint64(time.Hour/time.Millisecond))) * time.Millisecond
+	at = min(at, now+uint64(time.Hour/time.Millisecond))
+	d.wakesAt = at
+	return time.Until(d.eng.began.Add(time.Duration(at) * time.Millisecond))
 }
 
 // firing is the memory of the goroutine that sends.

@@ -66,7 +66,7 @@ func (d *delayed) settleLoaded() {
 // it could not read before. It reports whether it did either.
 func (d *delayed) load() bool {
 	d.mu.Lock()
-	d.alarm = 0
+	d.wakesAt = 0
 	now := uint64(d.eng.now())
 	if now < d.retry || len(d.loading) == 0 && !d.beginLoad(now) {
 		d.mu.Unlock()

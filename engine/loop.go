@@ -193,11 +193,11 @@ func (l *loop) woken(ev readiness) {
 	switch {
 	case l.eng.crowded():
 		l.awake = true
-		l.turn.yield()
+		l.turn.yieldToAll()
 		l.wakeUp()
 	case l.awake:
 		l.awake = false
-		l.turn.yield()
+		l.turn.yieldToAll()
 	}
 }
 

@@ -55,6 +55,19 @@ func (t *turn) yield() {
 	_ = t.raw.Read(t.await)
 }
 
+// yieldToAll returns when the network has been looked at, and whoever it let go on
+// has had the processor.
+//
+// The scheduler takes all that the network has ready at once and runs it in an
+// order of its own: what comes behind the caller would wait for as long as that
+// keeps the processor. So the caller goes to the end of the queue, and once more,
+// behind those who were let go on meanwhile.
+func (t *turn) yieldToAll() {
+	t.yield()
+	runtime.Gosched()
+	runtime.Gosched()
+}
+
 // ring is called twice in a yield: first it makes the descriptor readable and
 // asks to wait, then it is.
 //

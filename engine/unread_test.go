@@ -123,7 +123,7 @@ func TestDiskThatReadsNothing(t *testing.T) {
 			t.Fatalf("it was read %d times after %d seconds", u.vault.loads, n)
 		}
 		u.delayed.sleep()
-		if at := u.delayed.alarm; at == 0 || at > uint64(u.now())+retryLoad {
+		if at := u.delayed.wakesAt; at == 0 || at > uint64(u.now())+retryLoad {
 			t.Errorf("the alarm is set for %d, it is %d", at, u.now())
 		}
 		u.pass(retryLoad)
