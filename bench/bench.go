@@ -25,6 +25,7 @@ type options struct {
 	workers   int
 	serverCPU int // negative: any
 	clientCPU int
+	allCores  bool
 	json      string // files to write; - is standard output
 	page      string
 	look      time.Duration // between two looks at whether a server rests

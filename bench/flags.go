@@ -39,6 +39,7 @@ func newFlags(w workload, o *options) *flag.FlagSet {
 	f.IntVar(&o.workers, "workers", 0, "`number` of client processes (default: as many as the open-file limit asks for)")
 	f.IntVar(&o.serverCPU, "server-cpu", 0, "`core` of the server, -1 for any")
 	f.IntVar(&o.clientCPU, "client-cpu", cpuAuto, "`core` of the clients, -1 for any, -2 for another than the server's")
+	f.BoolVar(&o.allCores, "all-cores", false, "server and clients run on all cores alike, whatever -server-cpu and -client-cpu say: a workload of its own in tables and comparisons")
 	f.IntVar(&o.dialing, "dialing", dialingOf(w), "`number` of handshakes under way at once")
 	f.DurationVar(&o.look, "look", 100*time.Millisecond, "`time` between two looks at whether a server has come to rest; five in a row must agree")
 	f.DurationVar(&o.every, "every", sampleOf(w), "`time` between two samples of the timeline")

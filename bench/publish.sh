@@ -8,7 +8,7 @@ bench/publish.sh measures everything that the README states, with a relay and
 a bench that are built from the working tree and know their commit.
 
 It writes bench/results/DATE-COMMIT/*.json and report.html, and prints the main
-figures as a table in Markdown. At full size it takes about 19 minutes, on a
+figures as a table in Markdown. At full size it takes about 22 minutes, on a
 machine that does nothing else. Exit status 1: a workload failed, or a message
 was not accounted for.
 
@@ -17,13 +17,16 @@ was not accounted for.
 
 Environment, for less or more than that:
 
-  ROUNDS     rounds of every workload (default: each workload's own; restart 2)
+  ROUNDS     rounds of every workload (default: each workload's own; restart and
+             mixed-all-cores 2; a soak has none)
   CONNS      connections (15000; storm 10000)
   DELAYED    pushes that wait over the restart (1000000)
   WITHIN     over which time they are due (1m)
   AHEAD      from the first of them until they are due (90s)
   SECONDS_OPEN  of each open loop of mixed (10)
-  WORKLOADS  which ones ("idle broadcast push mixed delay restart storm")
+  SOAK       time of the soak (1m)
+  WORKLOADS  which ones ("idle broadcast push mixed mixed-all-cores
+             delay restart storm soak-all-cores")
   OUT        folder of the results
   TMPDIR     where the relay keeps its data: on the disk that is to be measured
 
@@ -51,7 +54,7 @@ if [[ -n $(git status --porcelain) ]]; then
 	commit+=-dirty
 	echo "publish.sh: there are changes that are in no commit: the results say dirty" >&2
 fi
-workloads=${WORKLOADS:-idle broadcast push mixed delay restart storm}
+workloads=${WORKLOADS:-idle broadcast push mixed mixed-all-cores delay restart storm soak-all-cores}
 conns=${CONNS:-15000}
 out=${OUT:-bench/results/$(date -u +%Y-%m-%d)-$commit}
 
@@ -78,7 +81,11 @@ flags() {
 	push)
 		[[ -z ${CONNS-} ]] || printf '%s\n' -pushes "$((4 * conns))"
 		;;
-	mixed)
+	mixed*)
+		if [[ $1 == mixed-all-cores ]]; then
+			printf '%s\n' -all-cores
+			rounds=${rounds:-2}
+		fi
 		[[ -z ${SECONDS_OPEN-} ]] || printf '%s\n' -time "${SECONDS_OPEN}s"
 		;;
 	delay)
@@ -88,6 +95,10 @@ flags() {
 	restart)
 		printf '%s\n' -restart -delayed "${DELAYED:-1000000}" -within "${WITHIN:-1m}" -ahead "${AHEAD:-90s}"
 		rounds=${rounds:-2}
+		;;
+	soak-all-cores)
+		printf '%s\n' -all-cores -time "${SOAK:-1m}" -sample 10s
+		rounds=
 		;;
 	esac
 	[[ -z $rounds ]] || printf '%s\n' -rounds "$rounds"
@@ -101,6 +112,7 @@ for name in $workloads; do
 	rm -f "$out/$name.json"
 	workload=$name
 	[[ $name != restart ]] || workload=delay
+	workload=${workload%-all-cores}
 	mapfile -t with < <(flags "$name")
 	printf '\n== %s, %d of %d, after %d s: bench %s\n' "$name" "${#files[@]}" "$total" "$SECONDS" "$workload ${with[*]-}" >&2
 	"$programs/bench" "$workload" -relay "$programs/relay" -json "$out/$name.json" "${with[@]}" || failed+=("$name")

@@ -23,6 +23,10 @@ func (b *bench) prepare(workload string, args []string) error {
 	if err := b.needFiles(max(b.conns, b.large) + b.movers); err != nil {
 		return err
 	}
+	if b.allCores {
+		b.serverCPU, b.clientCPU = -1, -1
+		workload += " -all-cores"
+	}
 	if b.target != "" {
 		b.serverCPU = -1 // its own business
 	}
