@@ -142,7 +142,7 @@ func (l *loop) readOn(c *Conn) bool {
 	if !c.peerClosed && !c.deaf {
 		c.peerClosed = c.findClose(l.buf[:n])
 	}
-	l.post(c) // there may be more
+	l.giveTurn(c) // there may be more
 	return false
 }
 

@@ -32,6 +32,7 @@ type Conn struct {
 	seen atomic.Uint32
 
 	// Owned by the loop.
+	again      bool    // its next turn is in the loop's inbox already
 	lingering  bool    // on the loop's list of closing connections
 	halfClosed bool    // our side of a closing connection has ended
 	peerClosed bool    // the peer's close frame has come
@@ -77,7 +78,7 @@ func (c *Conn) ready(ev readiness) {
 	}
 	c.mu.Unlock()
 
-	if ev&readable == 0 && !(ev&writable != 0 && state == stateClosing) {
+	if c.again || ev&readable == 0 && !(ev&writable != 0 && state == stateClosing) {
 		return
 	}
 	switch state {
@@ -121,7 +122,7 @@ func (c *Conn) receive(ev readiness) {
 			return
 		}
 		if n == len(l.buf) {
-			l.post(c) // there may be more; the others have their turn first
+			l.giveTurn(c) // there may be more; the others have theirs first
 			return
 		}
 		if ev&hungUp == 0 {

@@ -14,7 +14,8 @@
 //   - One per shard (shard.go), the outbound worker. It sends what was queued
 //     for the shard's connections, and sweeps over all of them for broadcasts.
 //   - One for delayed messages (fire.go), which sleeps until the next is due,
-//     or is to be read from disk, by the timer wheels (timerwheel.go).
+//     or is to be read from disk, by the timer wheels (timerwheel.go); a loop
+//     wakes it (alarm.go).
 //   - One for pings (keepalive.go), unless they are off.
 //   - Now and then one that gives memory back, and ends (memory.go).
 //
@@ -54,7 +55,8 @@
 // After each slice it goes to the end of the line of those who wait for the
 // network (turn.go): a push that has come meanwhile is read before the next. So
 // it does within a long list of what was queued.
-// A loop that has put something into queues takes such a turn too (loop.go).
+// A loop that has put something into queues takes such a turn too, and comes
+// last in it (loop.go): nobody shall wait behind one that sleeps in its epoll.
 //
 // Replies and pings are written at once by the goroutine that makes them,
 // unless the socket is full.

@@ -38,6 +38,7 @@ type httpConn struct {
 	fd      int    // -1 once it has left
 	place   int    // in loop.https
 	known   bool   // a request of it has been answered
+	again   bool   // its next turn is in the loop's inbox already
 	partial []byte // the beginning of a request
 	since   int64  // engine clock: when something came last; of a partial request, first
 }
@@ -74,7 +75,7 @@ func (l *loop) resumeHTTP(a arrival) {
 
 // ready is the epoll callback.
 func (h *httpConn) ready(ev readiness) {
-	if ev == pollerClosed || ev&readable == 0 {
+	if ev == pollerClosed || ev&readable == 0 || h.again {
 		return
 	}
 	defer h.rescue()
@@ -102,13 +103,22 @@ func (h *httpConn) read(ev readiness) {
 			return
 		}
 		if n == len(l.buf) {
-			l.run(func() { h.ready(ev) }) // there may be more; the others have their turn first
+			h.giveTurn() // there may be more; the others have theirs first
 			return
 		}
 		if ev&hungUp == 0 {
 			return // that was all; more would be a new edge
 		}
 	}
+}
+
+// giveTurn is loop.giveTurn for a connection of HTTP's.
+func (h *httpConn) giveTurn() {
+	h.again = true
+	h.loop.run(func() {
+		h.again = false
+		h.ready(readable)
+	})
 }
 
 // feed answers the requests in data. It reports false once the connection is

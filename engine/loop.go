@@ -130,6 +130,16 @@ func (l *loop) post(c *Conn) {
 	l.signalLocked()
 }
 
+// giveTurn lets c be tended once more, when all others have had their turn. One
+// that is sent more than it is served has one turn in a round nevertheless, however
+// often the epoll says that there is something.
+func (l *loop) giveTurn(c *Conn) {
+	if !c.again {
+		c.again = true
+		l.post(c)
+	}
+}
+
 // hand gives the loop a socket.
 func (l *loop) hand(a arrival) {
 	l.inbox.mu.Lock()
@@ -185,6 +195,7 @@ func (l *loop) woken(ev readiness) {
 		}
 	}
 	for _, c := range conns {
+		c.again = false
 		l.guard(c)
 	}
 	for _, f := range tasks {

@@ -18,7 +18,7 @@ type budget struct {
 }
 
 const (
-	ownFiles      = 40   // listener, log, config, data, runtime and some air
+	ownFiles      = 40   // listener, alarm, log, config, data, runtime and some air
 	filesPerLoop  = 4    // epoll, eventfds, timerfd
 	filesPerShard = 1    // an eventfd
 	mostHTTP      = 1024 // publishers keep few connections and reuse them
