@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -139,6 +140,23 @@ type conn struct {
 
 	mu     sync.Mutex
 	latest time.Time // no read may last longer; zero is no bound
+}
+
+// Read and Write let others have the processor: the goroutine of a client that
+// sends request upon request without waiting for the answers, or a long body in
+// small pieces, would otherwise go on until it is interrupted, for 10 ms at a time.
+func (c *conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n == len(p) { // there may be more
+		runtime.Gosched()
+	}
+	return n, err
+}
+
+func (c *conn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	runtime.Gosched()
+	return n, err
 }
 
 // SetReadDeadline sets a deadline no later than that of hurry.

@@ -2,6 +2,9 @@ package api
 
 import (
 	"context"
+	"net"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -92,4 +95,34 @@ func TestPublishersInPlaceAreKnown(t *testing.T) {
 		}
 	}
 	stranger.write(healthRequest).wantAnswer(200, healthBody)
+}
+
+// ready is a connection on which there is always something to read, and room.
+type ready struct{ net.Conn }
+
+func (ready) Read(p []byte) (int, error)  { return len(p), nil }
+func (ready) Write(p []byte) (int, error) { return len(p), nil }
+
+// A connection on which no read and no write ever waits keeps the processor from
+// nobody.
+func TestConnLetsOthersRun(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	c := &conn{Conn: ready{}}
+	for name, do := range map[string]func([]byte) (int, error){"read": c.Read, "write": c.Write} {
+		const rounds = 100
+		let := 0
+		for range rounds {
+			var ran atomic.Bool
+			go ran.Store(true)
+			if _, err := do(make([]byte, 16)); err != nil {
+				t.Fatal(err)
+			}
+			if ran.Load() {
+				let++
+			}
+		}
+		if let < rounds*3/4 { // the scheduler takes one out of turn at times
+			t.Errorf("%s: another ran in %d rounds of %d", name, let, rounds)
+		}
+	}
 }

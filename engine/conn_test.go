@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gobwas/ws"
@@ -101,5 +103,31 @@ func TestEnteringUpToDateWakesNobody(t *testing.T) {
 	c := e.enterFull(1, "a")
 	if s := e.shards[c.shard]; c.dirty || len(s.dirty) != 0 {
 		t.Errorf("dirty %v, %d on the worker's list", c.dirty, len(s.dirty))
+	}
+}
+
+// A client that sends more than it is served has one turn in a round of its loop,
+// however often the epoll says that there is something.
+func TestOneTurnInARound(t *testing.T) {
+	var got, most atomic.Int64
+	h := scripted{message: func(c *Conn, _ ws.OpCode, _ []byte) {
+		got.Add(1)
+		in := &c.loop.inbox
+		in.mu.Lock()
+		most.Store(max(most.Load(), int64(len(in.conns))))
+		in.mu.Unlock()
+	}}
+	s := serve(t, h, func(o *Options) { o.Loops, o.MaxMessageRate = 1, 0 })
+	c := s.dial("a")
+	const messages = 300
+	one := wsclient.Join(wsclient.Text(strings.Repeat("x", 60000)))
+	for range messages {
+		if err := c.Send(one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	await(t, "all have come", func() bool { return got.Load() == messages })
+	if most.Load() > 1 {
+		t.Errorf("%d turns of one connection at once", most.Load())
 	}
 }

@@ -100,6 +100,38 @@ func TestLoopGivesWayAfterAnswers(t *testing.T) {
 	}
 }
 
+// A publisher that sends more than is answered has one turn in a round of its
+// loop, however often the epoll says that there is something.
+func TestOneTurnOfHTTPInARound(t *testing.T) {
+	s := serve(t, scripted{}, func(o *Options) { o.Loops = 1 })
+	var got, most atomic.Int64
+	in := &s.loops[0].inbox
+	s.http.AnswerWith(func(read, dst []byte) (n int, out []byte, v Verdict) {
+		end := bytes.IndexByte(read, '\n') + 1
+		if end == 0 {
+			return 0, dst, Partial
+		}
+		got.Add(1)
+		in.mu.Lock()
+		most.Store(max(most.Load(), int64(len(in.tasks))))
+		in.mu.Unlock()
+		return end, append(dst, read[:1]...), Answered
+	}, time.Hour)
+	c := s.connect(0)
+	const requests = 5000
+	one := bytes.Repeat([]byte("x"), 4000)
+	one[len(one)-1] = '\n'
+	s.write(c, one)
+	wantRead(t, c, "x")
+	for range requests {
+		s.write(c, one)
+	}
+	await(t, "all are answered", func() bool { return got.Load() == requests+1 })
+	if most.Load() > 1 {
+		t.Errorf("%d turns of one connection at once", most.Load())
+	}
+}
+
 // Requests are answered in place wherever their bytes are cut.
 func TestAnswerInPlace(t *testing.T) {
 	s := serveInPlace(t, time.Hour, nil)

@@ -341,11 +341,12 @@ func (l *loop) drainTo(done chan struct{}) {
 	l.empty = done
 }
 
-// abandon lets go of everything that is left, at once.
+// abandon lets go of everything that is left, at once. What the kernel has taken
+// still goes out.
 func (l *loop) abandon() {
 	l.dropHandshakes()
 	for x, ok := l.lingers.front(); ok; x, ok = l.lingers.front() {
 		l.lingers.pop()
-		l.release(x.c, true)
+		l.release(x.c, false)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -79,6 +80,34 @@ func TestShutdownAtItsDeadline(t *testing.T) {
 				t.Errorf("Shutdown: %v", err)
 			}
 		})
+	}
+}
+
+// A client that lags behind a stop whose time is over gets what is counted as
+// sent, and then the end of the stream.
+func TestShutdownAtItsDeadlineLosesNothingSent(t *testing.T) {
+	s := serve(t, scripted{}, nil)
+	c := s.dialStalled("lagging")
+	s.fill("lagging", s.conn("lagging"))
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	s.down = true
+	if err := s.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown: %v", err)
+	}
+	var got int64
+	var err error
+	for {
+		if _, _, err = c.ReadMessage(); err != nil {
+			break
+		}
+		got++
+	}
+	if want := s.Stats().FramesOut; got != want || want == 0 {
+		t.Errorf("%d messages of %d that were sent", got, want)
+	}
+	if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("in the end %v", err)
 	}
 }
 

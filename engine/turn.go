@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -61,12 +62,21 @@ func (t *turn) yield() {
 // The scheduler takes all that the network has ready at once and runs it in an
 // order of its own: what comes behind the caller would wait for as long as that
 // keeps the processor. So the caller goes to the end of the queue, and once more,
-// behind those who were let go on meanwhile.
+// behind those who were let go on meanwhile. That is for when there is little to
+// do: where one yield takes long already, all have had the processor.
 func (t *turn) yieldToAll() {
+	began := time.Now()
 	t.yield()
-	runtime.Gosched()
-	runtime.Gosched()
+	for range 2 {
+		if time.Since(began) > longTurn {
+			return
+		}
+		runtime.Gosched()
+	}
 }
+
+// longTurn is how long a yield takes on a busy processor.
+const longTurn = time.Millisecond
 
 // ring is called twice in a yield: first it makes the descriptor readable and
 // asks to wait, then it is.
