@@ -26,9 +26,10 @@ const (
 // that can all be closed: fasthttp's own shutdown leaves the busy ones alone.
 //
 // It also keeps room. Connections are bounded, and anyone may open one; past
-// three quarters of the bound, each newcomer ends the oldest that has never
-// carried an admitted push, so that whoever merely holds connections cannot
-// keep the publishers out.
+// three quarters of the bound, each newcomer ends one that has never carried an
+// admitted push, so that whoever merely holds connections cannot keep the
+// publishers out: the oldest of those that never got an answer, else the one whose
+// last is the longest ago. So a probe of /health stays.
 type listener struct {
 	net.Listener
 	loops inPlacer // the same one; nil if it cannot have requests answered in place
@@ -41,6 +42,8 @@ type listener struct {
 	open     map[*conn]struct{}
 	deadline time.Time // of hurry, zero before
 	arrivals uint64
+
+	answers atomic.Uint64 // that were written, in part or whole
 }
 
 // newListener bounds the connections of strangers to a part of most, which is
@@ -64,7 +67,7 @@ func (l *listener) Accept() (net.Conn, error) {
 	c.known.Store(l.loops != nil && l.loops.Known(raw)) // then it is no newcomer
 	var stranger *conn
 	if l.room > 0 && !c.known.Load() && l.inUse() >= l.room {
-		if stranger = l.oldestStranger(); stranger != nil {
+		if stranger = l.leastStranger(); stranger != nil {
 			delete(l.open, stranger)
 		}
 	}
@@ -84,15 +87,20 @@ func (l *listener) inUse() int {
 	return len(l.open)
 }
 
-// oldestStranger returns the oldest connection without an admitted push, or
-// nil. The caller holds l.mu.
-func (l *listener) oldestStranger() (oldest *conn) {
+// leastStranger returns the connection without an admitted push that has to make
+// room, or nil. The caller holds l.mu.
+func (l *listener) leastStranger() (least *conn) {
+	var answered uint64 // when least was
 	for c := range l.open {
-		if !c.known.Load() && (oldest == nil || c.arrival < oldest.arrival) {
-			oldest = c
+		if c.known.Load() {
+			continue
+		}
+		at := c.answered.Load()
+		if least == nil || at < answered || at == answered && c.arrival < least.arrival {
+			least, answered = c, at
 		}
 	}
-	return oldest
+	return least
 }
 
 // Close can be called any number of times.
@@ -138,6 +146,8 @@ type conn struct {
 	linger  atomic.Bool // set by the handler of the last request
 	plain   int         // see Server.returns; the handler's
 
+	answered atomic.Uint64 // the listener's answers when it got its last one, 0 for none
+
 	mu     sync.Mutex
 	latest time.Time // no read may last longer; zero is no bound
 }
@@ -154,6 +164,7 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 func (c *conn) Write(p []byte) (int, error) {
+	c.answered.Store(c.from.answers.Add(1))
 	n, err := c.Conn.Write(p)
 	runtime.Gosched()
 	return n, err

@@ -36,6 +36,37 @@ func TestStrangersMakeRoom(t *testing.T) {
 	known.post(`{"event_name":"e","subject":1}`).wantStatus(200)
 }
 
+// Who is answered stays, however many come and ask nothing: they make room for each
+// other. Of those that were answered the one goes that was silent for longest.
+func TestThoseWhoAskNothingMakeRoomFirst(t *testing.T) {
+	const most = 8 // six are served at once
+	r := startRelay(t, func(o *Options, _ *recorder) { o.MaxConns = most })
+	ask := func(p *publisher) *publisher {
+		p.write(healthRequest).wantAnswer(200, healthBody)
+		return p
+	}
+	first, second := ask(r.dial(t)), ask(r.dial(t))
+	ask(first)
+	var idle []*publisher
+	for range 3 * most {
+		idle = append(idle, r.dial(t).write("GET /health HTT"))
+		ask(first)
+		ask(second)
+	}
+	for _, p := range idle[:2*most] {
+		if p.wantEnd(); t.Failed() {
+			t.Fatal("one that asked nothing holds its place")
+		}
+	}
+	ask(second)
+	ask(first)
+	for range 4 + 1 { // the places of those that ask nothing, and one more
+		ask(r.dial(t))
+	}
+	second.wantEnd()
+	ask(first)
+}
+
 // A connection that comes in, or begins to read, while the server stops is in
 // a hurry as well.
 func TestHurryHoldsForEveryRead(t *testing.T) {
@@ -107,7 +138,7 @@ func (ready) Write(p []byte) (int, error) { return len(p), nil }
 // nobody.
 func TestConnLetsOthersRun(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	c := &conn{Conn: ready{}}
+	c := &conn{Conn: ready{}, from: newListener(nil, 0)}
 	for name, do := range map[string]func([]byte) (int, error){"read": c.Read, "write": c.Write} {
 		const rounds = 100
 		let := 0
