@@ -264,7 +264,7 @@ func (d *delayed) rouse() {
 	}
 }
 
-// start runs the goroutine until halt. The alarm is set.
+// start runs the goroutine until halt. It needs the alarm.
 func (d *delayed) start() {
 	d.done.Add(1)
 	go d.run()
