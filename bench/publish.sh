@@ -69,6 +69,7 @@ mkdir -p "$out"
 # so that the commands in the table are short.
 flags() {
 	local rounds=${ROUNDS-}
+	[[ $1 != *-all-cores ]] || printf '%s\n' -all-cores
 	case $1 in
 	idle)
 		[[ -z ${CONNS-} ]] || printf '%s\n' -small "$((conns / 8 + 1))" -large "$conns"
@@ -81,11 +82,8 @@ flags() {
 	push)
 		[[ -z ${CONNS-} ]] || printf '%s\n' -pushes "$((4 * conns))"
 		;;
-	mixed*)
-		if [[ $1 == mixed-all-cores ]]; then
-			printf '%s\n' -all-cores
-			rounds=${rounds:-2}
-		fi
+	mixed | mixed-all-cores)
+		[[ $1 == mixed ]] || rounds=${rounds:-2}
 		[[ -z ${SECONDS_OPEN-} ]] || printf '%s\n' -time "${SECONDS_OPEN}s"
 		;;
 	delay)
@@ -97,7 +95,7 @@ flags() {
 		rounds=${rounds:-2}
 		;;
 	soak-all-cores)
-		printf '%s\n' -all-cores -time "${SOAK:-1m}" -sample 10s
+		printf '%s\n' -time "${SOAK:-1m}" -sample 10s
 		rounds=
 		;;
 	esac

@@ -6,23 +6,18 @@ import (
 )
 
 // An alarm rings once for each time that it is set for, not before, and not for
-// one that another took the place of.
+// one that another took the place of; or again and again until it is set for never.
 func TestAlarm(t *testing.T) {
 	s := serve(t, scripted{}, nil)
 	rings := make(chan time.Time, 16)
-	a, err := newAlarm(s.loops[0], func() { rings <- time.Now() })
+	a, err := newAlarm(s.loops[0].poll, func() { rings <- time.Now() })
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		done := make(chan struct{})
-		s.loops[0].run(func() {
-			s.loops[0].poll.remove(a.fd)
-			a.close()
-			close(done)
-		})
-		<-done
-	}()
+	defer onLoop(s.loops[0], func() {
+		s.loops[0].poll.remove(a.fd)
+		a.close()
+	})
 	rung := func() (at time.Time) {
 		t.Helper()
 		select {
@@ -33,17 +28,22 @@ func TestAlarm(t *testing.T) {
 		return at
 	}
 	for _, d := range []time.Duration{time.Nanosecond, 3 * time.Millisecond} {
-		a.set(time.Hour)
+		a.set(time.Hour, 0)
 		began := time.Now()
-		a.set(d)
-		if late := rung().Sub(began); late < d {
-			t.Errorf("set for %v, it rang after %v", d, late)
+		a.set(d, 0)
+		if after := rung().Sub(began); after < d {
+			t.Errorf("set for %v, it rang after %v", d, after)
 		}
 	}
-	a.set(time.Millisecond)
+	a.set(time.Millisecond, 0)
 	rung()
-	a.set(time.Hour)
+	a.set(time.Hour, 0)
 	if len(rings) > 0 {
 		t.Error("it rang more often than it was set for")
 	}
+	a.set(time.Millisecond, time.Millisecond)
+	for range 3 {
+		rung()
+	}
+	a.set(0, 0)
 }

@@ -152,8 +152,12 @@ func (e *Engine) openLoops() error {
 		}
 		e.loops = append(e.loops, l)
 	}
+	first := e.loops[0]
 	var err error
-	e.delayed.alarm, err = newAlarm(e.loops[0], e.delayed.rouse)
+	e.delayed.alarm, err = newAlarm(first.poll, func() {
+		e.delayed.rouse()
+		first.giveWay()
+	})
 	return err
 }
 

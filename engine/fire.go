@@ -37,7 +37,7 @@ func (d *delayed) run() {
 		if wait <= 0 {
 			continue
 		}
-		d.alarm.set(wait)
+		d.alarm.set(wait, 0)
 		select {
 		case <-d.wake:
 		case <-d.stop:

@@ -38,9 +38,9 @@ type loop struct {
 
 	stalls stallList
 
-	timerFD int
-	wakeFD  int
-	turn    *turn // see giveWay
+	clock  *alarm // see arm
+	wakeFD int
+	turn   *turn // see giveWay
 
 	inbox struct {
 		mu      sync.Mutex
@@ -66,36 +66,38 @@ const (
 	receiveBuffer = 16 << 10
 
 	// tickTime is the clock's period while a deadline is pending.
-	tickTime = 100 * 1_000_000 // nanoseconds
+	tickTime = 100 * time.Millisecond
 )
 
 func newLoop(e *Engine) (l *loop, err error) {
 	l = &loop{
 		eng: e, buf: make([]byte, receiveBuffer), spare: new(reader), writer: writer{eng: e},
-		heads: make(map[*Conn][]byte), timerFD: -1, wakeFD: -1,
+		heads: make(map[*Conn][]byte),
 	}
 	l.stalls.loop = l
 	l.upgrader = newUpgrader(l)
 	if l.wakeFD, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	if l.timerFD, err = unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC); err != nil {
-		l.closeSignals()
-		return nil, os.NewSyscallError("timerfd_create", err)
-	}
 	l.turn = newTurn(e.opts.Logger)
 	if l.poll, err = newPoller(e.loopFailed); err != nil {
 		l.closeSignals()
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	for fd, ready := range map[int]func(readiness){l.wakeFD: l.woken, l.timerFD: l.tick} {
-		if err := l.poll.add(fd, signalEvents, ready); err != nil {
-			_ = l.poll.close()
-			l.closeSignals()
-			return nil, os.NewSyscallError("epoll_ctl", err)
-		}
+	if err := l.watchSignals(); err != nil {
+		_ = l.poll.close()
+		l.closeSignals()
+		return nil, err
 	}
 	return l, nil
+}
+
+func (l *loop) watchSignals() (err error) {
+	if err := l.poll.add(l.wakeFD, signalEvents, l.woken); err != nil {
+		return os.NewSyscallError("epoll_ctl", err)
+	}
+	l.clock, err = newAlarm(l.poll, l.tick)
+	return err
 }
 
 // close ends the loop's goroutine and frees its descriptors. No connection may
@@ -113,14 +115,11 @@ func (l *loop) close() {
 }
 
 func (l *loop) closeSignals() {
-	for _, fd := range []int{l.wakeFD, l.timerFD} {
-		if fd >= 0 {
-			_ = unix.Close(fd)
-		}
+	_ = unix.Close(l.wakeFD)
+	if l.clock != nil {
+		l.clock.close()
 	}
-	if l.turn != nil {
-		l.turn.close()
-	}
+	l.turn.close()
 }
 
 // post asks the loop to tend c. It never blocks.
@@ -255,25 +254,13 @@ func (l *loop) guard(c *Conn) {
 func (l *loop) arm() {
 	if !l.armed {
 		l.armed = true
-		l.setTimer(tickTime)
+		l.clock.set(tickTime, tickTime)
 	}
-}
-
-// setTimer sets the clock's period in nanoseconds, 0 stops it.
-func (l *loop) setTimer(period int64) {
-	t := unix.NsecToTimespec(period)
-	// The arguments are constants of ours: it cannot fail.
-	_ = unix.TimerfdSettime(l.timerFD, 0, &unix.ItimerSpec{Interval: t, Value: t}, nil)
 }
 
 // tick looks at everything that has a deadline, and stops the clock when
 // nothing has.
-func (l *loop) tick(ev readiness) {
-	if ev == pollerClosed {
-		return
-	}
-	var ticks [8]byte
-	_, _ = unix.Read(l.timerFD, ticks[:])
+func (l *loop) tick() {
 	now := l.eng.now()
 	l.expireHandshakes(now)
 	l.makeRoom(now)
@@ -287,7 +274,7 @@ func (l *loop) tick(ev readiness) {
 	waiting := l.listener != nil && l.listener.retry()
 	if !l.arrived && stalled == 0 && !waiting && l.handshakes.len() == 0 && l.lingers.len() == 0 && l.unfinished == 0 {
 		l.armed = false
-		l.setTimer(0)
+		l.clock.set(0, 0)
 		l.trimScan = now
 	}
 	if now >= l.trimScan {

@@ -150,10 +150,9 @@ func TestLoopStaysAwakeWhileABroadcastRuns(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
 			s := serve(t, identifying(), func(o *Options) { o.Loops = 1 })
 			l := s.loops[0]
-			awake := func() bool {
-				was := make(chan bool)
-				l.run(func() { was <- l.awake })
-				return <-was
+			awake := func() (is bool) {
+				onLoop(l, func() { is = l.awake })
+				return is
 			}
 			for sweeping := range procs {
 				if s.dial("a"); awake() {
