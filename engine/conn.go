@@ -96,6 +96,7 @@ func (c *Conn) rescue() {
 	if !c.loop.eng.recovered(recover(), "panic while serving a connection; it is closed") {
 		return
 	}
+	c.loop.replies.send()
 	c.deaf = true // what else was read is lost
 	if c.inHandshake() {
 		c.loop.refuse(c, refusedInternal)
@@ -147,6 +148,7 @@ func (c *Conn) feed(data []byte) bool {
 		data = data[n:]
 		switch {
 		case err != nil:
+			l.replies.send()
 			c.end(err.reason)
 			open = false
 		case f.ok:
@@ -156,6 +158,7 @@ func (c *Conn) feed(data []byte) bool {
 			open = c.dispatch(f)
 		}
 	}
+	l.replies.send()
 	if (!c.account(r, held) || full) && open {
 		c.end(CloseOverload)
 		open = false
@@ -195,6 +198,7 @@ func (c *Conn) dispatch(f inboundFrame) bool {
 	e := c.loop.eng
 	e.stats.framesIn.Add(1)
 	if !c.withinRate() {
+		c.loop.replies.send()
 		c.end(CloseRate)
 		return false
 	}
@@ -204,6 +208,7 @@ func (c *Conn) dispatch(f inboundFrame) bool {
 	case ws.OpPing: // RFC 6455 section 5.5.2
 		c.Reply(ws.OpPong, f.payload)
 	case ws.OpClose:
+		c.loop.replies.send()
 		c.peerClosed = true
 		c.closedByPeer(f.payload)
 		return false
@@ -263,20 +268,4 @@ func (c *Conn) Identify(token string) {
 	e := c.loop.eng
 	e.shards[c.shard].remove(c)
 	e.assign(c, token)
-}
-
-// Reply sends one message to this connection alone. payload may be reused
-// afterwards. It may be called only from the Handler's methods.
-func (c *Conn) Reply(op ws.OpCode, payload []byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.state != stateOpen {
-		return
-	}
-	l := c.loop
-	l.reply = append(appendHeader(l.reply[:0], op, len(payload)), payload...)
-	c.sendOwn(l.reply)
-	if cap(l.reply) > maxScratch {
-		l.reply = nil
-	}
 }

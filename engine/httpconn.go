@@ -128,7 +128,7 @@ func (h *httpConn) feed(data []byte) bool {
 	if h.partial != nil {
 		data = append(h.partial, data...)
 	}
-	out, verdict := l.reply[:0], Answered
+	out, verdict := l.answers[:0], Answered
 	for len(data) > 0 && verdict == Answered {
 		var n int
 		n, out, verdict = l.eng.http.answer(data, out)
@@ -170,8 +170,8 @@ func (h *httpConn) send(answers []byte) (unsent []byte, errno unix.Errno) {
 	if errno == unix.EAGAIN {
 		errno = 0
 	}
-	if l.reply = answers[:0]; cap(answers) > maxScratch {
-		l.reply = nil
+	if l.answers = answers[:0]; cap(answers) > maxScratch {
+		l.answers = nil
 	}
 	l.giveWay()
 	return answers[n:], errno

@@ -141,7 +141,7 @@ func (c *Conn) ping() bool {
 	if c.state != stateOpen || c.blocked {
 		return false
 	}
-	c.sendOwn(pingFrame)
+	c.sendOwn(pingFrame, len(pingFrame))
 	c.loop.eng.stats.pings.Add(1)
 	return true
 }

@@ -18,7 +18,8 @@ type loop struct {
 	// Owned by the loop's goroutine.
 	buf        []byte // receive buffer of all its connections
 	spare      *reader
-	reply      []byte // a reply being encoded
+	replies    replies // to the WebSocket frames of the turn that runs
+	answers    []byte  // to the HTTP requests of it
 	writer     writer
 	upgrader   *upgrader
 	heads      map[*Conn][]byte // request heads that came in part

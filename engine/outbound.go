@@ -3,8 +3,6 @@ package engine
 import (
 	"sync"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 // outbound is what waits for one connection's socket. It exists only while
@@ -187,42 +185,6 @@ func (c *Conn) overdue() bool {
 		waits += uint64(c.out.queued)
 	}
 	return waits > uint64(c.loop.eng.opts.MaxPendingBytes)
-}
-
-// sendOwn writes a frame that only this connection gets: at once, ahead of
-// what a worker has yet to send, unless the socket is full. wire may be reused
-// afterwards. The caller holds c.mu; c is
-// open.
-func (c *Conn) sendOwn(wire []byte) {
-	e := c.loop.eng
-	if !c.blocked {
-		n, errno := sendNow(int(c.fd), wire)
-		if errno != 0 && errno != unix.EAGAIN {
-			c.lose()
-			return
-		}
-		e.stats.bytesOut.Add(int64(n))
-		if n == len(wire) {
-			e.stats.framesOut.Add(1)
-			return
-		}
-		if n > 0 {
-			o := c.outbox()
-			o.rest, o.restCost = append([]byte(nil), wire[n:]...), len(wire)+itemCost
-			e.waiting.Add(int64(o.restCost))
-			c.block(true)
-			return
-		}
-		c.block(false)
-	}
-	e.waiting.Add(int64(len(wire) + itemCost))
-	c.push(unicast{append([]byte(nil), wire...), c.cursor, len(wire) + itemCost})
-	switch {
-	case c.overdue():
-		c.closeLocked(CloseSlow, 0, "")
-	case e.waiting.Load() > e.opts.MaxTotalPendingBytes:
-		c.closeLocked(CloseOverload, 0, "")
-	}
 }
 
 // resume goes on where a full socket stopped. The caller holds c.mu.
