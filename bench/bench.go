@@ -141,6 +141,7 @@ func (b *bench) with(start starter, do func(*server) error) error {
 	if err != nil {
 		return err
 	}
+	s.clientCPU = b.clientCPU
 	w := b.sample(s)
 	b.samplers[s] = w
 	err = do(s)
@@ -165,9 +166,18 @@ func (b *bench) plan(s *server) plan {
 // connect opens a fleet. It is not nil if it must be settled, whatever the
 // error.
 func (b *bench) connect(s *server, p plan) (*fleet, error) {
-	workers := b.workers
-	if workers == 0 {
-		workers = workersFor(p.Count)
+	return b.connectIn(s, p, workersFor(p.Count))
+}
+
+// connectApart is connect for fleets of several servers at once: this process
+// would not have the files for all of them, so none of them is in it.
+func (b *bench) connectApart(s *server, p plan) (*fleet, error) {
+	return b.connectIn(s, p, max(1, workersFor(p.Count)))
+}
+
+func (b *bench) connectIn(s *server, p plan, workers int) (*fleet, error) {
+	if b.workers > 0 {
+		workers = b.workers
 	}
 	f, err := startFleet(p, min(workers, p.Count), b.self, b.bar)
 	if err != nil {

@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 const (
 	// burst is how many broadcasts are sent at once in the second part of the
@@ -15,113 +18,117 @@ const (
 // broadcast measures what it costs to deliver a message to everybody: first
 // one message at a time, each sent when all clients have the one before, then
 // in bursts. The floor writes one frame of the same size to every socket in a
-// plain loop. The servers take turns with the same number of clients, and one
-// at a time is connected: no client process may have the files for all.
+// plain loop. The servers take turns, broadcast by broadcast.
 func (b *bench) broadcast() error {
 	b.report.run.Setup = fmt.Sprintf("%d connections, subjects of %d bytes, a round is %d broadcasts one at a time and %d bursts of %d",
 		b.conns, b.payload, b.broadcasts, b.bursts, burst)
 	return b.together(b.contenders(floorSockets), func(servers []*server) error {
-		for round := range b.rounds {
-			b.note("round %d of %d", round+1, b.rounds)
-			var one, many []reading
-			frame := 0
-			for _, s := range servers {
-				single, bursts, err := b.broadcastTo(s, &frame)
-				if err != nil {
+		return b.sideBySide(servers, "", func(all []*contestant) error {
+			frame := 0 // the relay's, to which the floor keeps
+			for _, c := range all {
+				for range warmUp {
+					if err := b.broadcastTurn(c, 1, frame); err != nil {
+						return err
+					}
+				}
+				if st, _ := c.fleet.state(); c.name == underTest {
+					frame = st.Frame
+				}
+				if _, err := c.fleet.lap(); err != nil {
 					return err
 				}
-				one = append(one, reading{s.name, single.each(b.conns * b.broadcasts)})
-				if s.name == besideFloor { // it cannot do better with several
-					many = append(many, one[len(one)-1])
-				} else if b.bursts > 0 {
-					many = append(many, reading{s.name, bursts.each(b.conns * b.bursts * burst)})
+			}
+			for round := range b.rounds {
+				b.note("round %d of %d", round+1, b.rounds)
+				if err := b.broadcastRound(all, frame); err != nil {
+					return err
 				}
 			}
-			b.report.compare("CPU per delivery, one at a time", "µs", lower, one)
-			if b.bursts > 0 {
-				b.report.compare(fmt.Sprintf("CPU per delivery, bursts of %d", burst), "µs", lower, many)
-			}
-			b.report.add("frame on the wire", "B", either, float64(frame))
-		}
-		return nil
+			return nil
+		})
 	})
 }
 
-// broadcastTo is one server's part of a round. The relay sets the size of the
-// frame, the floor keeps to it.
-func (b *bench) broadcastTo(s *server, frame *int) (single, bursts work, err error) {
-	f, err := b.connect(s, b.plan(s))
-	sent := 0
-	defer func() { b.settle(s, f, int64(sent)*int64(b.conns), &err) }()
+// broadcastRound lets the servers take turns, and enters what each has cost.
+func (b *bench) broadcastRound(all []*contestant, frame int) error {
+	works, err := b.inTurns(all, b.broadcasts, func(c *contestant) error { return b.broadcastTurn(c, 1, frame) })
 	if err != nil {
-		return single, bursts, err
+		return err
 	}
-	send := func(times, atOnce int) func() error {
-		return func() error {
-			defer b.bar.begin(s.name+": broadcasts", int64(times*atOnce*b.conns), func() int64 {
-				st, _ := f.state()
-				return st.Delivered
-			})()
-			return b.broadcastGroups(s, f, &sent, times, atOnce, *frame)
+	var one []reading
+	for i, c := range all {
+		one = append(one, reading{c.name, works[i].each(b.conns * b.broadcasts)})
+		b.judge(c.server, works[i])
+	}
+	b.report.compare("CPU per delivery, one at a time", "µs", lower, one)
+	if b.bursts > 0 {
+		if err := b.burstRound(all, one, frame); err != nil {
+			return err
 		}
 	}
-	if err = send(warmUp, 1)(); err != nil {
-		return single, bursts, err
-	}
-	if single, err = s.measure(send(b.broadcasts, 1)); err != nil {
-		return single, bursts, err
-	}
-	b.judge(s, single)
-	if s.name == underTest {
-		st, _ := f.state()
-		*frame = st.Frame
-	}
-	if b.bursts > 0 && s.name != besideFloor {
-		bursts, err = s.measure(send(b.bursts, burst))
-	}
-	if err == nil {
-		l, failed := f.lap()
-		err = failed
-		if failed == nil {
-			b.report.timed(s.name, "of a broadcast, to each client", l.Broadcast)
+	for _, c := range all {
+		l, err := c.fleet.lap()
+		if err != nil {
+			return err
 		}
+		b.report.timed(c.name, "of a broadcast, to each client", l.Broadcast)
 	}
-	return single, bursts, err
+	b.report.add("frame on the wire", "B", either, float64(frame))
+	return nil
 }
 
-// broadcastGroups sends broadcasts, each group when all clients have the one
-// before. Several requests go out in one write: the server has all of them
-// before it has delivered the first.
-func (b *bench) broadcastGroups(s *server, f *fleet, sent *int, times, atOnce, frame int) error {
+// burstRound is the part of a round with several broadcasts at once. The floor
+// cannot do better with several: it keeps what it has done with one.
+func (b *bench) burstRound(all []*contestant, one []reading, frame int) error {
+	able := slices.DeleteFunc(slices.Clone(all), func(c *contestant) bool { return c.name == besideFloor })
+	works, err := b.inTurns(able, b.bursts, func(c *contestant) error { return b.broadcastTurn(c, burst, frame) })
+	if err != nil {
+		return err
+	}
+	var many []reading
+	for i, c := range able {
+		many = append(many, reading{c.name, works[i].each(b.conns * b.bursts * burst)})
+	}
+	for _, r := range one {
+		if r.server == besideFloor {
+			many = append(many, r)
+		}
+	}
+	b.report.compare(fmt.Sprintf("CPU per delivery, bursts of %d", burst), "µs", lower, many)
+	return nil
+}
+
+// broadcastTurn sends so many broadcasts at once, and waits until all clients
+// have them. Several requests go out in one write: the server has all of them
+// before it has delivered the first. The floor's frames have this size.
+func (b *bench) broadcastTurn(c *contestant, atOnce, frame int) error {
+	n := int64(atOnce * b.conns)
+	before := c.sent
+	defer b.bar.begin(c.name+": broadcasts", n, func() int64 { return c.delivered() - before })()
 	var from *publisher
-	if s.name != besideFloor {
+	if c.name != besideFloor {
 		var err error
-		if from, err = dialPublisher(s.endpoint); err != nil {
+		if from, err = dialPublisher(c.endpoint); err != nil {
 			return err
 		}
 		defer from.close()
 	}
-	for range times {
-		now := b.clock.now()
-		for range atOnce {
-			*sent++
-			m := message{to: everyone, seq: *sent, at: now}
-			if from != nil {
-				from.add(m, 0, b.payload)
-			} else if err := orderFrame(s, floorFrame(m, b.payload, frame)); err != nil {
-				return fmt.Errorf("the floor: %w", err)
-			}
-		}
+	now := b.clock.now()
+	for range atOnce {
+		c.sent += int64(b.conns)
+		m := message{to: everyone, seq: int(c.sent) / b.conns, at: now}
 		if from != nil {
-			if err := from.flush(atOnce); err != nil {
-				return err
-			}
+			from.add(m, 0, b.payload)
+		} else if err := orderFrame(c.server, floorFrame(m, b.payload, frame)); err != nil {
+			return fmt.Errorf("the floor: %w", err)
 		}
-		if err := f.await(int64(*sent) * int64(b.conns)); err != nil {
+	}
+	if from != nil {
+		if err := from.flush(atOnce); err != nil {
 			return err
 		}
 	}
-	return nil
+	return c.fleet.await(c.sent)
 }
 
 // floorFrame is a frame of size bytes like the relay's: the subject, and

@@ -135,7 +135,7 @@ func (o *options) validate(f *flag.FlagSet) error {
 		{"conns", float64(o.conns), 1}, {"payload", float64(o.payload), float64(minSubject)},
 		{"small", float64(o.small), 1}, {"large", float64(o.large), float64(o.small + 1)},
 		{"broadcasts", float64(o.broadcasts), 1}, {"bursts", float64(o.bursts), 0},
-		{"publishers", float64(o.publishers), 1}, {"pushes", float64(o.pushes), float64(o.publishers)},
+		{"publishers", float64(o.publishers), 1}, {"pushes", float64(o.pushes), float64(o.publishers * turnsOfRound)},
 		{"rate", o.rate, 0}, {"broadcast-rate", o.broadcastRate, 0}, {"delay-rate", o.delayRate, 0}, {"comings", o.comings, 0},
 		{"delayed", float64(o.delayed), 1}, {"movers", float64(o.movers), 1}, {"probes", float64(o.probes), 1}, {"storms", float64(o.storms), 1},
 		{"pid", float64(o.pid), 0},

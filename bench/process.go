@@ -16,10 +16,11 @@ import (
 // process is a program whose use of the machine is read from /proc. With pid
 // 0, a server of which only the address is known, all of it is 0.
 type process struct {
-	name  string
-	pid   int
-	cpuID int           // the core it may use; negative for any
-	look  time.Duration // see quiet
+	name      string
+	pid       int
+	cpuID     int           // the core it may use; negative for any
+	clientCPU int           // the clients' core; negative for any
+	look      time.Duration // see quiet
 
 	mu   sync.Mutex
 	most usage // the largest values seen

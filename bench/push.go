@@ -16,76 +16,77 @@ func (b *bench) push() error {
 	if b.rate > 0 {
 		return b.pushOpen()
 	}
-	b.report.run.Setup = fmt.Sprintf("%d connections, subjects of %d bytes, a round is %d pushes over %d publishers",
-		b.conns, b.payload, b.pushes, b.publishers)
+	b.report.run.Setup = fmt.Sprintf("%d connections, subjects of %d bytes, a round is %d turns of %d pushes over %d publishers",
+		b.conns, b.payload, turnsOfRound, b.pushes/turnsOfRound, b.publishers)
 	contenders := b.contenders(floorHTTP)
 	if b.compares(besideBare) {
 		contenders = append(contenders, b.child(besideBare, bareMode))
 	}
 	return b.together(contenders, func(servers []*server) error {
-		crowds := make([]*crowd, len(servers))
-		for i, s := range servers {
-			crowds[i] = b.newCrowd(s)
-		}
-		for round := range b.rounds {
-			b.note("round %d of %d", round+1, b.rounds)
-			var each, rate []reading
-			for i, s := range servers {
-				w, took, err := b.pushTo(s, crowds[i])
-				if err != nil {
+		return b.sideBySide(servers, besideFloor, func(all []*contestant) error {
+			crowds := make(map[*contestant]*crowd)
+			for _, c := range all {
+				crowds[c] = b.newCrowd(c.server)
+			}
+			for round := range b.rounds {
+				b.note("round %d of %d", round+1, b.rounds)
+				if err := b.pushRound(all, crowds); err != nil {
 					return err
 				}
-				n := crowds[i].each * b.publishers
-				each = append(each, reading{s.name, w.each(n)})
-				rate = append(rate, reading{s.name, float64(n) / took.Seconds()})
-				if s.name == underTest && s.known() {
-					b.report.add("relay core in use while pushing", "%", either, 100*w.cpu.Seconds()/took.Seconds())
-					b.report.add("relay CPU in the kernel", "%", either, w.kernel())
-				}
 			}
-			b.report.compare("CPU per push", "µs", lower, each)
-			b.report.compare("pushes a second", "/s", higher, rate)
-			for _, o := range each[1:] {
-				if v := o.value / each[0].value; !math.IsNaN(v) {
-					b.report.add("relay pushes per CPU second ÷ "+o.server, "", higher, v)
-				}
-			}
-		}
-		return nil
+			return nil
+		})
 	})
 }
 
-// pushTo is one server's part of a round.
-func (b *bench) pushTo(s *server, c *crowd) (w work, took time.Duration, err error) {
-	n := int64(c.each) * int64(b.publishers)
-	send := func() (err error) {
-		took, err = c.send()
+// pushRound lets the servers take turns, and enters what each has cost.
+func (b *bench) pushRound(all []*contestant, crowds map[*contestant]*crowd) error {
+	took := make(map[*contestant]time.Duration) // until the last answer
+	works, err := b.inTurns(all, turnsOfRound, func(c *contestant) error {
+		t, err := b.pushTurn(c, crowds[c])
+		took[c] += t
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	if s.name == besideFloor {
-		w, err = s.measure(send)
-		return w, took, err
-	}
-	f, err := b.connect(s, b.plan(s))
-	defer func() { b.settle(s, f, n, &err) }()
-	if err != nil {
-		return w, took, err
-	}
-	c.renew(b.conns)
-	w, err = s.measure(func() error {
-		defer b.bar.begin(s.name+": pushes", n, func() int64 {
-			st, _ := f.state()
-			return st.Delivered
-		})()
-		if err := send(); err != nil {
-			return err
+	var each, rate []reading
+	for i, c := range all {
+		n := turnsOfRound * crowds[c].size()
+		each = append(each, reading{c.name, works[i].each(n)})
+		rate = append(rate, reading{c.name, float64(n) / took[c].Seconds()})
+		if c.fleet != nil {
+			b.judge(c.server, works[i])
 		}
-		return f.await(n)
-	})
-	if err == nil {
-		b.judge(s, w)
+		if c.name == underTest && c.known() {
+			b.report.add("relay core in use while pushing", "%", either, 100*works[i].cpu.Seconds()/took[c].Seconds())
+			b.report.add("relay CPU in the kernel", "%", either, works[i].kernel())
+		}
 	}
-	return w, took, err
+	b.report.compare("CPU per push", "µs", lower, each)
+	b.report.compare("pushes a second", "/s", higher, rate)
+	for _, o := range each[1:] {
+		if v := o.value / each[0].value; !math.IsNaN(v) {
+			b.report.add("relay pushes per CPU second ÷ "+o.server, "", higher, v)
+		}
+	}
+	return nil
+}
+
+// pushTurn is one server's turn: all publishers push, and all that they have
+// pushed arrives. It took so long until the last answer.
+func (b *bench) pushTurn(c *contestant, from *crowd) (took time.Duration, err error) {
+	if c.fleet == nil {
+		return from.send()
+	}
+	n := int64(from.size())
+	before := c.sent
+	defer b.bar.begin(c.name+": pushes", n, func() int64 { return c.delivered() - before })()
+	c.sent += n
+	if took, err = from.send(); err != nil {
+		return took, err
+	}
+	return took, c.fleet.await(c.sent)
 }
 
 // crowd is several publishers that push to one server, each when it has the
@@ -94,15 +95,15 @@ type crowd struct {
 	to      endpoint
 	members []*member
 	payload int
-	each    int // pushes of a member
+	each    int // pushes of a member in a turn
 }
 
 func (b *bench) newCrowd(s *server) *crowd {
-	return &crowd{to: s.endpoint, payload: b.payload, each: b.pushes / b.publishers, members: newMembers(b.conns, b.publishers)}
+	return &crowd{to: s.endpoint, payload: b.payload, each: b.pushes / b.publishers / turnsOfRound, members: newMembers(b.conns, b.publishers)}
 }
 
-// renew begins to count anew, for new clients.
-func (c *crowd) renew(conns int) { c.members = newMembers(conns, len(c.members)) }
+// size is the number of pushes in a turn.
+func (c *crowd) size() int { return c.each * len(c.members) }
 
 // send lets every member push and returns how long that took. The connections
 // are new each time: a server may close those that are idle while it is

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -59,47 +57,85 @@ type work struct {
 	others       float64       // percent of the core's time that other programs took; 0 if the core is not known
 	took         time.Duration // until the clients had everything
 	busy         float64       // percent of a core that the server used meanwhile
-	clients      float64       // percent of a core that the clients and publishers used meanwhile
+	clients      float64       // percent of their core that was busy meanwhile: clients and publishers; 0 if they have none
 }
 
 // measure takes the processor time of what the server does from rest to rest.
-func (s *process) measure(do func() error) (w work, err error) {
-	if _, err = s.quiet(); err != nil {
-		return w, err
-	}
-	user, system, err := s.modes()
+func (s *process) measure(do func() error) (work, error) {
+	m, err := s.meter()
 	if err != nil {
-		return w, err
+		return work{}, err
 	}
+	if err = m.turn(do); err != nil {
+		return work{}, err
+	}
+	return m.read()
+}
+
+// meter takes the processor time of what a server does in several turns, while
+// others may have theirs in between.
+type meter struct {
+	process *process
+
+	before, user, system time.Duration // that the server had used
+
+	// During the turns.
+	took          time.Duration
+	used          time.Duration // of the processor, by the server
+	core, clients time.Duration // that the server's core and the clients' were busy
+}
+
+// meter waits for the server to rest and begins.
+func (s *process) meter() (m *meter, err error) {
+	if _, err = s.quiet(); err != nil {
+		return nil, err
+	}
+	m = &meter{process: s}
+	if m.user, m.system, err = s.modes(); err != nil {
+		return nil, err
+	}
+	m.before, err = s.cpu()
+	return m, err
+}
+
+// turn is one of them.
+func (m *meter) turn(do func() error) error {
+	s := m.process
 	before, err := s.cpu()
 	if err != nil {
-		return w, err
+		return err
 	}
-	began, busy, mine := time.Now(), s.coreBusy(), ownCPU()
+	began, core, clients := time.Now(), coreBusy(s.cpuID), coreBusy(s.clientCPU)
 	if err = do(); err != nil {
-		return w, err
+		return err
 	}
-	during, err := s.cpu()
+	after, err := s.cpu()
 	if err != nil {
-		return w, err
+		return err
 	}
-	w.took = time.Since(began)
-	busy = s.coreBusy() - busy
-	if s.cpuID >= 0 {
-		w.others = 100 * max(0, (busy-(during-before)).Seconds()) / w.took.Seconds()
-	}
-	w.busy = 100 * (during - before).Seconds() / w.took.Seconds()
-	w.clients = 100 * (ownCPU() - mine).Seconds() / w.took.Seconds()
-	if _, err := s.usage(); err != nil {
-		return w, err
-	}
+	m.took += time.Since(began)
+	m.used += after - before
+	m.core += coreBusy(s.cpuID) - core
+	m.clients += coreBusy(s.clientCPU) - clients
+	_, err = s.usage()
+	return err
+}
+
+// read waits for the server to rest and returns what all turns have cost.
+func (m *meter) read() (w work, err error) {
+	s := m.process
 	after, err := s.quiet()
 	if err != nil {
 		return w, err
 	}
-	w.cpu = after - before
+	w.cpu, w.took = after-m.before, m.took
+	percent := 100 / m.took.Seconds()
+	if s.cpuID >= 0 {
+		w.others = percent * max(0, m.core-m.used).Seconds()
+	}
+	w.busy, w.clients = percent*m.used.Seconds(), percent*m.clients.Seconds()
 	w.user, w.system, err = s.modes()
-	w.user, w.system = w.user-user, w.system-system
+	w.user, w.system = w.user-m.user, w.system-m.system
 	return w, err
 }
 
@@ -117,14 +153,14 @@ func (w work) kernel() float64 {
 	return 100 * float64(w.system) / float64(max(w.user+w.system, 1))
 }
 
-// coreBusy is the time that the server's core has not been idle, in steps of
-// clockTick; 0 if the server has no core of its own.
-func (s *process) coreBusy() (busy time.Duration) {
+// coreBusy is the time that a core has not been idle, in steps of clockTick; 0
+// if it is negative.
+func coreBusy(core int) (busy time.Duration) {
 	stat, err := os.ReadFile("/proc/stat")
 	if err != nil {
 		return 0 // a hint to the reader, no figure depends on it
 	}
-	name := fmt.Sprintf("cpu%d", s.cpuID)
+	name := fmt.Sprintf("cpu%d", core)
 	for line := range strings.Lines(string(stat)) {
 		// cpuN user nice system idle iowait irq softirq steal (proc_stat(5))
 		f := strings.Fields(line)
@@ -137,14 +173,4 @@ func (s *process) coreBusy() (busy time.Duration) {
 		}
 	}
 	return busy
-}
-
-// ownCPU is the processor time of this process. Workers are not in it before
-// they have ended.
-func ownCPU() time.Duration {
-	var u unix.Rusage
-	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
-		return 0 // a hint to the reader, no figure depends on it
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
