@@ -93,13 +93,16 @@ func (b *bench) heard(s *server, a *audience, t *traffic, do func() error) (w wo
 
 // drive runs traffic for the run's time and waits until all of it has come.
 func (b *bench) drive(s *server, a *audience, t *traffic) error {
-	end := b.bar.during(s.name+": open loop", b.time)
-	err := t.run(b.time)
-	end()
-	if err != nil {
+	if err := b.loop(s, t); err != nil {
 		return err
 	}
 	return a.await(t)
+}
+
+// loop runs traffic for the run's time.
+func (b *bench) loop(s *server, t *traffic) error {
+	defer b.bar.during(s.name+": open loop", b.time)()
+	return t.run(b.time)
 }
 
 // setting says in words what an open loop does.

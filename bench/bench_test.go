@@ -1,12 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -53,6 +57,7 @@ func TestHelpfulErrors(t *testing.T) {
 	if err := os.WriteFile(empty, []byte("#!/bin/sh\necho no port here\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	relay := buildRelay(t)
 	for _, c := range []struct {
 		name string
 		args []string
@@ -71,7 +76,15 @@ func TestHelpfulErrors(t *testing.T) {
 		{"the end of a server of somebody else", []string{"delay", "-restart", "-target", "127.0.0.1:1"}, exitUsage, "-restart goes without -target"},
 		{"two servers", []string{"idle", "-relay", "x", "-target", "y:1"}, exitUsage, "only one of them"},
 		{"a process without its address", []string{"idle", "-pid", "1"}, exitUsage, "-pid goes with -target"},
-		{"no such company", []string{"idle", "-beside", "nothing"}, exitUsage, "there are floor, goroutine, bare, memory"},
+		{"no such company", []string{"idle", "-beside", "nothing"}, exitUsage, "this workload has floor, goroutine"},
+		{"company for another workload", []string{"push", "-beside", "memory"}, exitUsage, "this workload has floor, goroutine, bare"},
+		{"company for none", []string{"soak", "-beside", "floor"}, exitUsage, "nothing to compare with"},
+		{"an unknown flag", []string{"push", "-nope"}, exitUsage, "bench push -h shows the flags"},
+		{"to gather for less than no time", []string{"push", "-gather", "-1s"}, exitUsage, "-gather must be at least 0"},
+		{"fewer pushes than turns", []string{"push", "-pushes", "63"}, exitUsage, "-pushes must be at least 64"},
+		{"two outputs in one file", []string{"push", "-json", "x", "-report", "x"}, exitUsage, "both would be written to x"},
+		{"a file that cannot be", []string{"push", "-json", "/no/such/folder/x"}, exitUsage, "no such file or directory"},
+		{"a page over a run", []string{"page", empty, empty}, exitUsage, "does not end with .html"},
 		{"no address", []string{"idle", "-sources", "here"}, exitUsage, "no IPv4 address"},
 		{"nobody there", []string{"push", "-target", "127.0.0.1:1"}, exitFailed, "is it running"},
 		{"no host and port", []string{"push", "-target", "somewhere"}, exitFailed, "it is host:port"},
@@ -83,6 +96,7 @@ func TestHelpfulErrors(t *testing.T) {
 		{"no such relay", []string{"idle", "-relay", "/no/such/relay"}, exitFailed, "not a program that can be run"},
 		{"too many connections", []string{"push", "-conns", "2000000000"}, exitFailed, "raise the limit"},
 		{"no such core", []string{"push", "-relay", empty, "-server-cpu", "1000"}, exitFailed, "is there such a core"},
+		{"addresses of others", []string{"push", "-relay", relay, "-conns", "20", "-sources", "192.0.2.1"}, exitFailed, "192.0.2.1 is no address of this machine"},
 		{"a relay that ends at once", []string{"push", "-relay", empty}, exitFailed, "no port here"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -306,5 +320,46 @@ func TestAwaitAll(t *testing.T) {
 		if said != tt.want {
 			t.Errorf("%q, want %q", said, tt.want)
 		}
+	}
+}
+
+// A soak that is interrupted says what it has found until then.
+func TestInterruptedSoakReports(t *testing.T) {
+	dir := t.TempDir()
+	program, out := filepath.Join(dir, "bench"), filepath.Join(dir, "run.json")
+	if text, err := exec.Command("go", "build", "-o", program, ".").CombinedOutput(); err != nil {
+		t.Fatalf("build the bench: %v\n%s", err, text)
+	}
+	c := exec.Command(program, "soak", "-relay", buildRelay(t), "-all-cores", "-conns", "20", "-movers", "5", "-comings", "5", "-probes", "5",
+		"-publishers", "2", "-rate", "100", "-broadcast-rate", "5", "-delay-rate", "0", "-sample", "200ms", "-json", out)
+	stderr, err := c.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	said := bufio.NewScanner(stderr)
+	for said.Scan() {
+		if strings.Contains(said.Text(), "push p99") { // a sample
+			if err := c.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+	}
+	rest, _ := io.ReadAll(stderr)
+	if err := c.Wait(); err != nil {
+		t.Fatalf("%v\n%s", err, rest)
+	}
+	d, err := readDocument(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(d.accounts) != 1 || d.accounts[0].Delivered == 0 || d.accounts[0].faults() != 0 {
+		t.Errorf("accounts: %+v", d.accounts)
+	}
+	if !slices.ContainsFunc(d.figures, func(f *figure) bool { return f.Name == "push p99, by sample" }) {
+		t.Error("no sample is in the report")
 	}
 }

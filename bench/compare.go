@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"text/tabwriter"
 )
 
@@ -61,8 +62,12 @@ func judge(before, after *figure) verdict {
 
 // runCompare is "bench compare OLD.json NEW.json".
 func runCompare(args []string, stdout, stderr io.Writer) int {
-	if len(args) != 2 {
-		fmt.Fprintln(stderr, "bench: compare takes two files that -json wrote: OLD.json NEW.json")
+	const usage = "compare takes two files that -json wrote: OLD.json NEW.json"
+	if code, ok := argumentsFrom(args, 2, usage, stdout, stderr); !ok {
+		return code
+	}
+	if len(args) > 2 {
+		fmt.Fprintln(stderr, "bench:", usage)
 		return exitUsage
 	}
 	var runs [2]document
@@ -82,6 +87,9 @@ func runCompare(args []string, stdout, stderr io.Writer) int {
 		for _, info := range r.runs {
 			fmt.Fprintf(stdout, "%s: %s at commit %s on %s, %s\n", [2]string{"old", "new"}[i], info.Workload, info.build, info.Machine, info.Setup)
 		}
+	}
+	if old, now := runs[0].setups(), runs[1].setups(); !slices.Equal(old, now) {
+		fmt.Fprintln(stderr, "bench: the two runs were not set up alike, see above: what differs may be that")
 	}
 	if err := writeChanges(stdout, all); err != nil {
 		fmt.Fprintln(stderr, "bench:", err)
@@ -123,6 +131,14 @@ type document struct {
 
 // maxLine bounds one line of a file, in bytes.
 const maxLine = 16 << 20
+
+// setups say what the runs did, in their order.
+func (d *document) setups() (all []string) {
+	for _, r := range d.runs {
+		all = append(all, r.Setup)
+	}
+	return all
+}
 
 func readDocument(name string) (d document, err error) {
 	f, err := os.Open(name)

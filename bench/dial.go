@@ -64,7 +64,9 @@ func (s *swarm) connect(i int) error {
 			return os.NewSyscallError("setsockopt", err)
 		}
 		source := unix.SockaddrInet4{Addr: s.plan.Sources[(s.plan.First+i)%n].As4()}
-		if err := unix.Bind(fd, &source); err != nil {
+		if err := unix.Bind(fd, &source); err == unix.EADDRNOTAVAIL {
+			return fmt.Errorf("-sources: %v is no address of this machine (see: ip -4 addr)", netip.AddrFrom4(source.Addr))
+		} else if err != nil {
 			return os.NewSyscallError("bind", err)
 		}
 	}

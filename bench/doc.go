@@ -19,7 +19,8 @@
 //   - the workloads: connect, idle, broadcast, push, mixed, delay (with restart),
 //     churn, slow, storm, soak
 //   - the clients: plan, swarm, dial, returning and client; fleet and worker
-//     for several processes; audience for open loops; ledger for the account;
+//     for several processes; turns for those of several servers side by side;
+//     audience for open loops; ledger for the account;
 //     subject for what a message carries
 //   - the backend: publisher, traffic
 //   - the servers: server, install (the folder a relay runs in), process (what

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"net/netip"
@@ -34,7 +35,8 @@ func newFlags(w workload, o *options) *flag.FlagSet {
 	f.StringVar(&o.wsPath, "ws-path", wsPath, "WebSocket `path` of -target")
 	f.StringVar(&o.pushPath, "push-path", pushPath, "push `path` of -target")
 	f.IntVar(&o.pid, "pid", 0, "process `id` of -target, if it runs on this machine: for its memory and CPU")
-	f.StringVar(&o.beside, "beside", besideOf(w), "`what` the relay takes turns with; none with an empty text")
+	o.yardsticks = besideOf(w)
+	f.StringVar(&o.beside, "beside", strings.Join(o.yardsticks, ","), "`what` the relay takes turns with; none with an empty text")
 	f.StringVar(&o.sources, "sources", "", "IPv4 `addresses` of this machine that clients come from (default: 64 of 127.0.0.0/8 for a local server)")
 	f.IntVar(&o.workers, "workers", 0, "`number` of client processes (default: as many as the open-file limit asks for)")
 	f.IntVar(&o.serverCPU, "server-cpu", 0, "`core` of the server, -1 for any")
@@ -50,14 +52,19 @@ func newFlags(w workload, o *options) *flag.FlagSet {
 	return f
 }
 
-func besideOf(w workload) string {
+// besideOf is what a workload has to compare with.
+func besideOf(w workload) []string {
 	switch w.name {
 	case "delay":
-		return besideRoutine + "," + besideMemory
+		return []string{besideRoutine, besideMemory}
 	case "push":
-		return besideFloor + "," + besideRoutine + "," + besideBare
+		return []string{besideFloor, besideRoutine, besideBare}
+	case "connect", "idle", "broadcast", "storm":
+		return []string{besideFloor, besideRoutine}
+	case "mixed", "churn":
+		return []string{besideRoutine}
 	}
-	return besideFloor + "," + besideRoutine
+	return nil
 }
 
 func dialingOf(w workload) int {
@@ -138,7 +145,7 @@ func (o *options) validate(f *flag.FlagSet) error {
 		{"publishers", float64(o.publishers), 1}, {"pushes", float64(o.pushes), float64(o.publishers * turnsOfRound)},
 		{"rate", o.rate, 0}, {"broadcast-rate", o.broadcastRate, 0}, {"delay-rate", o.delayRate, 0}, {"comings", o.comings, 0},
 		{"delayed", float64(o.delayed), 1}, {"movers", float64(o.movers), 1}, {"probes", float64(o.probes), 1}, {"storms", float64(o.storms), 1},
-		{"pid", float64(o.pid), 0},
+		{"pid", float64(o.pid), 0}, {"gather", o.gather.Seconds(), 0},
 	}
 	for _, b := range bounds {
 		if f.Lookup(b.flag) != nil && b.value < b.least {
@@ -169,9 +176,12 @@ func (o *options) validate(f *flag.FlagSet) error {
 		return fmt.Errorf("-pid goes with -target: a relay that the bench starts is known to it")
 	}
 	for _, name := range split(o.beside) {
-		if known := []string{besideFloor, besideRoutine, besideBare, besideMemory}; !slices.Contains(known, name) {
-			return fmt.Errorf("-beside %s: there are %s", name, strings.Join(known, ", "))
+		if !slices.Contains(o.yardsticks, name) {
+			return fmt.Errorf("-beside %s: this workload has %s", name, cmp.Or(strings.Join(o.yardsticks, ", "), "nothing to compare with"))
 		}
+	}
+	if o.json != "" && o.json == o.page {
+		return fmt.Errorf("-json and -report: both would be written to %s", o.json)
 	}
 	for _, a := range split(o.sources) {
 		if addr, err := netip.ParseAddr(a); err != nil || !addr.Is4() {

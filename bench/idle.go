@@ -51,7 +51,7 @@ func (b *bench) idle() error {
 			if !math.IsNaN(many.atRest) {
 				rest = append(rest, reading{name, many.atRest})
 			}
-			if name == underTest {
+			if name == underTest && high.rss > 0 {
 				b.report.add(fmt.Sprintf("RSS with %d connections", b.small), "KiB", lower, float64(low.rss>>10))
 				b.report.add(fmt.Sprintf("RSS with %d connections", b.large), "KiB", lower, float64(high.rss>>10))
 				b.report.add(fmt.Sprintf("peak RSS with %d connections", b.large), "KiB", lower, float64(high.peakRSS>>10))

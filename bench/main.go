@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 )
 
@@ -34,7 +35,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case "compare":
 		return runCompare(args[1:], stdout, stderr)
 	case "page":
-		return runPage(args[1:], stderr)
+		return runPage(args[1:], stdout, stderr)
 	case "markdown":
 		return runMarkdown(args[1:], stdout, stderr)
 	}
@@ -64,21 +65,42 @@ Workloads:
 	fmt.Fprint(w, "\ngo run ./bench WORKLOAD -h shows the flags. Exit codes: 0 measured and every\nmessage accounted for, 1 not, 2 wrong arguments.\n")
 }
 
+// argumentsFrom reports whether there are as many arguments as a command needs;
+// otherwise it has told how the command is used.
+func argumentsFrom(args []string, least int, usage string, stdout, stderr io.Writer) (code int, ok bool) {
+	switch {
+	case len(args) > 0 && slices.Contains([]string{"-h", "-help", "--help"}, args[0]):
+		fmt.Fprintln(stdout, usage)
+		return exitOK, false
+	case len(args) < least:
+		fmt.Fprintln(stderr, "bench:", usage)
+		return exitUsage, false
+	}
+	return exitOK, true
+}
+
 func runWorkload(w workload, args []string, stdout, stderr io.Writer) int {
 	b := &bench{notes: stderr, bar: newProgress(stderr)}
 	f := newFlags(w, &b.options)
-	f.SetOutput(stderr)
-	if err := f.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return exitOK
-		}
-		return exitUsage
+	f.SetOutput(io.Discard)
+	err := f.Parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		f.SetOutput(stdout)
+		f.Usage()
+		return exitOK
 	}
-	err := b.validate(f)
-	if f.NArg() > 0 {
+	if err == nil && f.NArg() > 0 {
 		err = fmt.Errorf("%q is no flag", f.Arg(0))
 	}
+	if err == nil {
+		err = b.validate(f)
+	}
 	if err != nil {
+		fmt.Fprintf(stderr, "bench: %v\nbench %s -h shows the flags.\n", err, w.name)
+		return exitUsage
+	}
+	// Before the run: an hour later it would be too late.
+	if err := errors.Join(canWrite(b.json), canWrite(b.page)); err != nil {
 		fmt.Fprintln(stderr, "bench:", err)
 		return exitUsage
 	}
@@ -99,13 +121,36 @@ func runWorkload(w workload, args []string, stdout, stderr io.Writer) int {
 		}
 		done <- w.run(b)
 	}()
-	select {
-	case err = <-done:
-	case s := <-signals: // the children die with this process
-		fmt.Fprintln(stderr, "bench: stopped by", s)
-		return exitFailed
+	for {
+		select {
+		case err = <-done:
+			return b.finish(err, stdout, stderr)
+		case s := <-signals:
+			if w.name == "soak" && !b.enough.Swap(true) {
+				b.note("stopped by %v: what was sent is awaited, then comes the report; once more ends it at once", s)
+				continue
+			}
+			fmt.Fprintln(stderr, "bench: stopped by", s) // the children die with this process
+			return exitFailed
+		}
 	}
-	return b.finish(err, stdout, stderr)
+}
+
+// canWrite reports why a file cannot be written that the user has asked for. It
+// leaves none behind.
+func canWrite(name string) error {
+	if name == "" || name == "-" {
+		return nil
+	}
+	_, missing := os.Stat(name)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o666)
+	if err != nil {
+		return err
+	}
+	if err = f.Close(); missing != nil {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
 }
 
 // finish writes what was found, also of a run that failed, and judges it.

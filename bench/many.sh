@@ -19,7 +19,7 @@ case "${1:-}" in -h | --help) usage; exit 0 ;; esac
 
 relays=${1:-10} conns=${2:-17000} seconds=${3:-120}
 for n in "$relays" "$conns" "$seconds"; do
-  [[ $n =~ ^[1-9][0-9]*$ ]] || { usage >&2; exit 2; }
+  [[ $n =~ ^[1-9][0-9]*$ ]] || { echo "many.sh: $n is no whole number above 0" >&2; usage >&2; exit 2; }
 done
 cd "$(dirname "$0")/.."
 dir=$(mktemp -d)

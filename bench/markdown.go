@@ -21,7 +21,7 @@ func highlights() []highlight {
 		{"idle", "relay RSS per connection ÷ goroutine", "the same ÷ a goroutine a socket"},
 		{"idle", "relay CPU per handshake ÷ floor", "CPU of a handshake ÷ a bare accept, read and write loop"},
 		{"idle", "relay CPU per handshake ÷ goroutine", "the same ÷ a goroutine a socket"},
-		{"idle", "relay CPU in a second of rest", "CPU in a second with 15,000 idle connections and no pings"},
+		{"idle", "relay CPU in a second of rest", "CPU in a second with all of them idle and no pings"},
 		{"broadcast", "relay CPU per delivery, one at a time ÷ floor", "CPU of a broadcast's delivery ÷ a bare write loop over the same sockets"},
 		{"broadcast", "relay CPU per delivery, bursts of 5 ÷ floor", "the same, a message, when five wait"},
 		{"broadcast", "relay CPU per delivery, one at a time ÷ goroutine", "CPU of a broadcast's delivery ÷ a goroutine a socket"},
@@ -53,9 +53,8 @@ func highlights() []highlight {
 
 // runMarkdown is "bench markdown RUN.json...".
 func runMarkdown(args []string, stdout, stderr io.Writer) int {
-	if len(args) == 0 {
-		fmt.Fprintln(stderr, "bench: markdown takes one or more files that -json wrote: RUN.json...")
-		return exitUsage
+	if code, ok := argumentsFrom(args, 1, "markdown takes one or more files that -json wrote: RUN.json...", stdout, stderr); !ok {
+		return code
 	}
 	var all document
 	for _, name := range args {

@@ -28,8 +28,8 @@ func (b *bench) mixed() error {
 				b.report.timed(s.name, "of a push beside broadcasts", l.Unicast)
 				b.report.timed(s.name, "of a broadcast, to each client", l.Broadcast)
 			}
-			alone.enter(b, "push alone")
 			beside.enter(b, "push beside broadcasts")
+			alone.enter(b, "push alone")
 		}
 		return nil
 	})

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // page is the HTML around the data: style, plots and all, so that the file
@@ -29,9 +30,13 @@ func writePage(w io.Writer, lines []any) error {
 }
 
 // runPage is "bench page OUT.html RUN.json...".
-func runPage(args []string, stderr io.Writer) int {
-	if len(args) < 2 {
-		fmt.Fprintln(stderr, "bench: page takes the file to write and one or more that -json wrote: OUT.html RUN.json...")
+func runPage(args []string, stdout, stderr io.Writer) int {
+	const usage = "page takes the file to write and one or more that -json wrote: OUT.html RUN.json..."
+	if code, ok := argumentsFrom(args, 2, usage, stdout, stderr); !ok {
+		return code
+	}
+	if !strings.HasSuffix(args[0], ".html") {
+		fmt.Fprintf(stderr, "bench: page writes to its first argument, and %s does not end with .html\n", args[0])
 		return exitUsage
 	}
 	var lines []any

@@ -114,7 +114,7 @@ func (p *process) descriptors() (int64, error) {
 	}
 	var s unix.Stat_t
 	if err := unix.Stat(p.proc("fd"), &s); err != nil {
-		return 0, fmt.Errorf("descriptors of %s, process %d: %w; the bench must run as the same user", p.name, p.pid, err)
+		return 0, fmt.Errorf("descriptors of %s, process %d: %w", p.name, p.pid, err)
 	}
 	if s.Size > 0 {
 		return s.Size, nil

@@ -54,32 +54,44 @@ func (b *bench) soakAt(s *server) (err error) {
 	began := time.Now()
 
 	sent := make(chan error, 1)
-	go func() { sent <- b.drive(s, a, t) }() // awaited below
-	minute := time.NewTicker(b.sampling)
-	defer minute.Stop()
+	go func() { sent <- b.loop(s, t) }() // awaited below
 	all := newLatencies()
-	for {
+	sampled, samples := time.Now(), 0
+	tick := time.NewTicker(b.sampling)
+	defer tick.Stop()
+	for running := true; running; {
 		select {
-		case <-minute.C:
-			if err := b.soakSample(s, a, all); err != nil {
-				return errors.Join(err, <-sent)
-			}
-			continue
+		case sampled = <-tick.C:
 		case err = <-sent:
+			if running = false; err != nil {
+				return err
+			}
+			if samples > 0 && time.Since(sampled) < b.sampling/2 {
+				continue // too short to tell something by itself
+			}
 		}
-		break
-	}
-	if err != nil {
-		return err
+		samples++
+		if err := b.soakSample(s, a, all); err != nil {
+			if running {
+				err = errors.Join(err, <-sent)
+			}
+			return err
+		}
 	}
 	churned := time.Since(began)
 	st, err := b.halt(m)
 	if err != nil {
 		return err
 	}
-	if err := b.soakSample(s, a, all); err != nil {
+	// What is still to come, under no load, is in the account and no sample.
+	if err := a.await(t); err != nil {
 		return err
 	}
+	rest, err := a.lap()
+	if err != nil {
+		return err
+	}
+	all.merge(rest)
 	b.failures(s, st)
 	b.report.timed(s.name, "of a push, also delayed", all.Unicast)
 	b.report.timed(s.name, "of a broadcast, to each client", all.Broadcast)

@@ -12,7 +12,7 @@ import (
 // first try.
 func (b *bench) storm() error {
 	b.report.run.Setup = fmt.Sprintf("%d connections; a round is %d times that all drop and return, %d handshakes at a time",
-		b.conns, b.storms, b.dialing)
+		b.conns, b.storms, min(b.conns, b.dialing))
 	return b.together(b.contenders(floorSockets), func(servers []*server) error {
 		for round := range b.rounds {
 			b.note("round %d of %d", round+1, b.rounds)

@@ -116,6 +116,13 @@ func (b *bench) attach() (*server, error) {
 	if _, err := s.cpu(); err != nil {
 		return nil, fmt.Errorf("-pid %d: %w", b.pid, err)
 	}
+	_, err = s.memory()
+	if err == nil {
+		_, err = s.descriptors()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("-pid %d: %w; run the bench as the user of that process, or as root, or without -pid", b.pid, err)
+	}
 	return s, nil
 }
 
@@ -132,6 +139,13 @@ func (s *server) greet() error {
 	_ = answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
 		return fmt.Errorf("%v is no relay: /health was answered with %s", s.addr, answer.Status)
+	}
+	if answer, err = c.Get(base + s.wsPath); err != nil { // no handshake: where there are some, it is refused for that
+		return err
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode == http.StatusNotFound {
+		return fmt.Errorf("%v answers 404 to GET %s: give its ws_path with -ws-path", s.addr, s.wsPath)
 	}
 	request, err := http.NewRequest(http.MethodPost, base+s.pushPath, strings.NewReader("{}"))
 	if err != nil {

@@ -18,6 +18,7 @@ type traffic struct {
 	clients int       // those who get the pushes to single clients: the first ones
 	members []*member // of these; delayed pushes have the last to themselves
 	streams []*stream
+	enough  *atomic.Bool // see bench
 }
 
 // stream is one publisher with a rate.
@@ -65,7 +66,7 @@ func (m *member) to(i int) message {
 // n. It has no streams yet.
 func (b *bench) newTraffic(s *server, n int) *traffic {
 	n = min(n, b.conns)
-	return &traffic{clock: b.clock, to: s.endpoint, payload: b.payload, clients: n, members: newMembers(n, min(b.publishers+1, n))}
+	return &traffic{clock: b.clock, to: s.endpoint, payload: b.payload, clients: n, enough: &b.enough, members: newMembers(n, min(b.publishers+1, n))}
 }
 
 // usual is traffic with the rates of the flags: pushes to single clients, and
@@ -141,7 +142,7 @@ func (t *traffic) send(s *stream, begin, end int64, stop *atomic.Bool) error {
 	}()
 	apart := 1e9 / s.rate
 	used := int64(math.MinInt64 / 2)
-	for i := 0; !stop.Load(); i++ {
+	for i := 0; !stop.Load() && !t.enough.Load(); i++ {
 		at := begin + int64((float64(i)+s.shift)*apart)
 		if at >= end {
 			return nil

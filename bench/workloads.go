@@ -37,7 +37,7 @@ func workloads() []workload {
 			o.payloadFlag(f, 128)
 			o.roundsFlag(f, 5)
 			o.publishersFlag(f, 16)
-			f.IntVar(&o.pushes, "pushes", 40_000, "`number` of pushes in a round of the closed loop")
+			f.IntVar(&o.pushes, "pushes", 40_000, "`number` of pushes in a round of the closed loop; rounded down, so that publishers and turns have as many each")
 			o.rateFlag(f, 0)
 			o.timeFlag(f, 10*time.Second)
 		}, (*bench).push},

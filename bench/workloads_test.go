@@ -226,6 +226,7 @@ func TestGivenServer(t *testing.T) {
 		{"without its process", nil, exitOK, false, ""},
 		{"another key", []string{"-key", "not-the-key"}, exitFailed, false, "-key"},
 		{"another path", []string{"-push-path", "/nowhere"}, exitFailed, false, "-push-path"},
+		{"another path of clients", []string{"-ws-path", "/nowhere"}, exitFailed, false, "-ws-path"},
 		{"no such process", []string{"-pid", "2000000000"}, exitFailed, false, "-pid 2000000000"},
 	} {
 		o := runJSON(t, append(args, c.more...)...)
