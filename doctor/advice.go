@@ -83,22 +83,33 @@ func (e examiner) congestion() Check {
 }
 
 // processors says what the connections cost in time; advice where pings alone
-// would keep half of the cores busy.
+// would keep half of the cores busy: to ping less, as far as proxies bear it,
+// and past that more cores.
 func (e examiner) processors() Check {
 	cores := time.Duration(e.f.Cores)
 	took := func(each time.Duration) string {
 		return (time.Duration(e.n) * each / cores).Round(10 * time.Millisecond).String()
 	}
 	c := Check{Name: "cores", Value: fmt.Sprint(e.f.Cores), Verdict: Note,
-		Why: fmt.Sprintf("with all of them, a broadcast takes %s and everybody's reconnecting %s", took(deliveryTime), took(handshakeTime))}
+		Why: fmt.Sprintf("with all of them, a broadcast takes %s and everybody's handshakes %s; up to twice that where other work slows the machine", took(deliveryTime), took(handshakeTime))}
 	if e.r.PingInterval <= 0 || e.n == 0 {
 		return c
 	}
 	busy := float64(e.n) * pingTime.Seconds() / e.r.PingInterval.Seconds() // cores
 	c.Why += fmt.Sprintf("; pings keep %.2f of them busy", busy)
-	if busy > float64(e.f.Cores)/2 {
-		longer := time.Duration(2*busy/float64(e.f.Cores)*float64(e.r.PingInterval)).Truncate(time.Second) + time.Second
-		c.Verdict, c.Apply = Advice, []string{fmt.Sprintf(`"ping_interval": "%ds"`, int64(longer.Seconds()))}
+	if busy <= float64(e.f.Cores)/2 {
+		return c
+	}
+	c.Verdict = Advice
+	longer := time.Duration(2*busy/float64(e.f.Cores)*float64(e.r.PingInterval)).Truncate(time.Second) + time.Second
+	most := max(e.r.PingInterval, longestPing)
+	if interval := min(longer, most); interval > e.r.PingInterval {
+		c.Apply = append(c.Apply, fmt.Sprintf(`"ping_interval": "%ds"`, int64(interval.Seconds())))
+	}
+	if longer > most {
+		need := (2*time.Duration(e.n)*pingTime + most - 1) / most
+		c.Why += fmt.Sprintf("; many proxies bear no silence longer than %s, so what helps is more cores", longestPing)
+		c.Apply = append(c.Apply, fmt.Sprintf("a machine with %d cores", need))
 	}
 	return c
 }

@@ -7,11 +7,13 @@ import (
 	"time"
 )
 
-// relay is one with a reserve of 1,592 files and 256 MiB of waiting bytes.
+// relay is one on two cores, with a reserve of 1,588 files and 256 MiB of
+// waiting bytes.
 func relay() Relay {
 	return Relay{
+		ConfigFile: "/srv/relay/config.json", ConfigState: "read",
 		Port: 3000, Loops: 2, PendingBytes: 256 << 20, PingInterval: 25 * time.Second,
-		Serves: func(files uint64) int { return max(int(files)-1592, 0) },
+		Serves: func(files uint64) int { return max(int(files)-1588, 0) },
 	}
 }
 
@@ -51,11 +53,11 @@ func TestEachLimit(t *testing.T) {
 		fits    int64
 		apply   string // for ten more
 	}{
-		{name: "open files", files: 20000, check: "open files", fits: 18408, apply: "LimitNOFILE=21000"},
-		{name: "in a container", files: 20000, changes: map[string]string{".dockerenv": "x"}, check: "open files", fits: 18408, apply: "docker run --ulimit nofile=21000"},
-		{name: "no more files than nr_open grants", files: 1048570, changes: map[string]string{"proc/sys/fs/nr_open": "1048583"}, check: "open files", fits: 1046978, apply: "LimitNOFILE=1048583"},
-		{name: "nr_open", changes: map[string]string{"proc/sys/fs/nr_open": "1048576"}, check: "fs.nr_open", fits: 1046984, apply: "sysctl -w fs.nr_open=1100000"},
-		{name: "file-max", changes: map[string]string{"proc/sys/fs/file-max": "100000", "proc/sys/fs/file-nr": "5000 0 100000"}, check: "fs.file-max", fits: 93408, apply: "sysctl -w fs.file-max=110000"},
+		{name: "open files", files: 20000, check: "open files", fits: 18412, apply: "LimitNOFILE=21000"},
+		{name: "in a container", files: 20000, changes: map[string]string{".dockerenv": "x"}, check: "open files", fits: 18412, apply: "docker run --ulimit nofile=21000"},
+		{name: "no more files than nr_open grants", files: 1048570, changes: map[string]string{"proc/sys/fs/nr_open": "1048583"}, check: "open files", fits: 1046982, apply: "LimitNOFILE=1048583"},
+		{name: "nr_open", changes: map[string]string{"proc/sys/fs/nr_open": "1048576"}, check: "fs.nr_open", fits: 1046988, apply: "sysctl -w fs.nr_open=1100000"},
+		{name: "file-max", changes: map[string]string{"proc/sys/fs/file-max": "100000", "proc/sys/fs/file-nr": "5000 0 100000"}, check: "fs.file-max", fits: 93412, apply: "sysctl -w fs.file-max=110000"},
 		{name: "epoll", changes: map[string]string{"proc/sys/fs/epoll/max_user_watches": "200000"}, check: "fs.epoll.max_user_watches", fits: 200000 - own, apply: "sysctl -w fs.epoll.max_user_watches=210000"},
 		{name: "memory", changes: map[string]string{"proc/meminfo": "MemAvailable: 1048576 kB"}, check: "memory available",
 			fits: (1<<30 - 2*256<<20 - userFixed) / connectionMemory, apply: `"max_total_pending_bytes": 267386880`},
@@ -141,6 +143,29 @@ func TestAdvice(t *testing.T) {
 	}
 }
 
+// Less pings are advised as far as proxies bear the silence, then more cores.
+func TestAdviceOnPingsEndsWhereProxiesDo(t *testing.T) {
+	for _, tc := range []struct {
+		n     int64
+		every time.Duration
+		apply string
+	}{
+		{1_000_000, time.Second, `"ping_interval": "21s"`},
+		{2_400_000, 25 * time.Second, `"ping_interval": "49s"`},
+		{2_600_000, 25 * time.Second, `"ping_interval": "50s",a machine with 3 cores`},
+		{100_000_000, 25 * time.Second, `"ping_interval": "50s",a machine with 80 cores`},
+		{100_000_000, 50 * time.Second, "a machine with 80 cores"},
+		{100_000_000, 200 * time.Second, "a machine with 20 cores"}, // its user knows what is on the way
+	} {
+		r := relay()
+		r.PingInterval = tc.every
+		c := check(t, Examine(fake(roomy()).Facts(), r, tc.n), "cores")
+		if got := strings.Join(c.Apply, ","); c.Verdict != Advice || got != tc.apply {
+			t.Errorf("%d at %v: %s, apply %q, want %q", tc.n, tc.every, c.Verdict, got, tc.apply)
+		}
+	}
+}
+
 // connectionsIn and pendingIn undo memoryFor.
 func TestMemoryModel(t *testing.T) {
 	for _, n := range []int64{0, 1, 20000, 1_000_000, 1 << 30} {
@@ -160,7 +185,7 @@ func TestMemoryModel(t *testing.T) {
 }
 
 func TestRounded(t *testing.T) {
-	for n, want := range map[int64]int64{0: 0, 7: 7, 99: 99, 100: 100, 101: 110, 21592: 22000, 1_001_592: 1_100_000} {
+	for n, want := range map[int64]int64{0: 0, 7: 7, 99: 99, 100: 100, 101: 110, 21588: 22000, 1_001_588: 1_100_000} {
 		if got := rounded(n); got != want {
 			t.Errorf("%d: %d, want %d", n, got, want)
 		}

@@ -51,7 +51,7 @@ func (e examiner) disk() Check {
 		return c
 	}
 	c.Value = "unknown"
-	c.Why = fmt.Sprintf("delayed pushes are in %s; max_delayed (%d) of them take %s of memory", d.Dir, e.r.MaxDelayed, size(e.r.MaxDelayed*userPending))
+	c.Why = fmt.Sprintf("delayed pushes are in %s; max_delayed (%d) of them take at most %s of memory", d.Dir, e.r.MaxDelayed, size(e.r.MaxDelayed*userPending))
 	if free, known := d.Free.Get(); known {
 		c.Value = size(free) + " free"
 		c.Why += fmt.Sprintf(" and, of 1 KiB each, %s of disk: there is room for %d", size(e.r.MaxDelayed*diskPending), free/diskPending)

@@ -49,7 +49,7 @@ func TestDisk(t *testing.T) {
 		why     string
 	}{
 		{"none", Disk{}, "none", Note, "kept in memory"},
-		{"room", Disk{Dir: "/d", Free: Known(3 << 30)}, "3.0 GiB free", Note, "are in /d; max_delayed (10000000) of them take 1.9 GiB of memory and, of 1 KiB each, 14.0 GiB of disk: there is room for 2147483"},
+		{"room", Disk{Dir: "/d", Free: Known(3 << 30)}, "3.0 GiB free", Note, "are in /d; max_delayed (10000000) of them take at most 1.9 GiB of memory and, of 1 KiB each, 14.0 GiB of disk: there is room for 2147483"},
 		{"full", Disk{Dir: "/d", Free: Known(0)}, "0 B free", Note, "there is room for 0"},
 		{"not writable", Disk{Dir: "/d", Free: Known(5), Err: syscall.EROFS}, "5 B free", Advice, "cannot write there (read-only file system)"},
 		{"not to be looked at", Disk{Dir: "/d", Err: syscall.ENOTDIR}, "unknown", Advice, "cannot write there (not a directory)"},

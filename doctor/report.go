@@ -12,18 +12,23 @@ import (
 // Report is what an examination found. Its JSON form is stable: keys may be
 // added, none renamed; a number that is not known is null.
 type Report struct {
-	Schema      int     `json:"schema"`      // 1
-	Asked       Number  `json:"asked"`       // connections asked for
-	Connections int64   `json:"connections"` // what the checks are held against: asked, else what fits
-	Fits        Number  `json:"fits"`        // connections that fit; unknown if no limit could be read
-	StoppedBy   string  `json:"stopped_by"`  // the check that stops at Fits; "" if none is known
-	OK          bool    `json:"ok"`          // what was asked for fits; or, asked for nothing, at least one
-	Container   bool    `json:"container"`   // the lines to apply are for one
+	Schema      int     `json:"schema"`       // 1
+	ConfigFile  string  `json:"config_file"`  // where the relay's settings were looked for
+	ConfigState string  `json:"config_state"` // "read", "missing" or "broken"
+	Asked       Number  `json:"asked"`        // connections asked for
+	Connections int64   `json:"connections"`  // what the checks are held against: asked, else what fits
+	Fits        Number  `json:"fits"`         // connections that fit; unknown if no limit could be read
+	StoppedBy   string  `json:"stopped_by"`   // the check that stops at Fits; "" if none is known
+	OK          bool    `json:"ok"`           // what was asked for fits; or, asked for nothing, at least one
+	Container   bool    `json:"container"`    // the lines to apply are for one
 	Checks      []Check `json:"checks"`
 	Costs       []Cost  `json:"costs"`
 }
 
-const schema = 1
+const (
+	schema     = 1
+	configRead = "read"
+)
 
 // MarshalJSON is the number, or null.
 func (v Number) MarshalJSON() ([]byte, error) {
@@ -36,7 +41,7 @@ func (v Number) MarshalJSON() ([]byte, error) {
 // Examine works out whether n connections fit; for n = 0, how many do. A limit
 // that cannot be read stops nothing.
 func Examine(f Facts, r Relay, n int64) Report {
-	report := Report{Schema: schema, Connections: n, Container: f.Container, Costs: costs()}
+	report := Report{Schema: schema, ConfigFile: r.ConfigFile, ConfigState: r.ConfigState, Connections: n, Container: f.Container, Costs: costs()}
 	checks := examine(f, r, n)
 	for _, c := range checks {
 		fits, bounds := c.Fits.Get()
@@ -91,7 +96,11 @@ func (r Report) WriteTable(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	fmt.Fprintf(&b, "\n%s\n", r.summary())
+	only := ""
+	if r.ConfigState != configRead {
+		only = " (" + r.ConfigState + ": only environment and defaults count)"
+	}
+	fmt.Fprintf(&b, "\nConfig file: %s%s\n%s\n", r.ConfigFile, only, r.summary())
 	lines, heading := map[string]bool{}, "\nApply:\n"
 	if r.Container {
 		heading = "\nApply (this looks like a container):\n"

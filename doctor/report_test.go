@@ -16,8 +16,8 @@ func TestTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"CHECK  ", "open files  ", "hard 20000 (soft 1024)", "501592", "18408 <", "short",
-		"500000 connections do not fit: open files stops at 18408.",
+		"CHECK  ", "open files  ", "hard 20000 (soft 1024)", "501588", "18412 <", "short",
+		"\nConfig file: /srv/relay/config.json\n500000 connections do not fit: open files stops at 18412.",
 		"\nApply:\n  LimitNOFILE=510000\n  ulimit -n 510000\n",
 		`  sysctl -w net.ipv4.tcp_mem="510000 630000 760000"`,
 		"\nWhy:\n  open files: a connection is one descriptor",
@@ -31,8 +31,8 @@ func TestTable(t *testing.T) {
 		n     int64
 		want  string
 	}{
-		{server(), 0, "18408 connections fit; open files stops there."},
-		{server(), 18408, "18408 connections fit. The first limit is open files, at 18408."},
+		{server(), 0, "18412 connections fit; open files stops there."},
+		{server(), 18412, "18412 connections fit. The first limit is open files, at 18412."},
 	} {
 		b.Reset()
 		if err := Examine(fake(tc.files).Facts(), relay(), tc.n).WriteTable(&b); err != nil || !strings.Contains(b.String(), tc.want) {
@@ -74,9 +74,9 @@ func TestJSONKeepsItsShape(t *testing.T) {
 		report string
 		check  string
 	}{
-		{"asked", fake(server()).Facts(), 500_000, "asked:number checks:array connections:number container:bool costs:array fits:number ok:bool schema:number stopped_by:string", check},
-		{"not asked", fake(server()).Facts(), 0, "asked:null checks:array connections:number container:bool costs:array fits:number ok:bool schema:number stopped_by:string", check},
-		{"unknown", Facts{Cores: 1}, 1, "asked:number checks:array connections:number container:bool costs:array fits:null ok:bool schema:number stopped_by:string", strings.Replace(check, "fits:number", "fits:null", 1)},
+		{"asked", fake(server()).Facts(), 500_000, "asked:number checks:array config_file:string config_state:string connections:number container:bool costs:array fits:number ok:bool schema:number stopped_by:string", check},
+		{"not asked", fake(server()).Facts(), 0, "asked:null checks:array config_file:string config_state:string connections:number container:bool costs:array fits:number ok:bool schema:number stopped_by:string", check},
+		{"unknown", Facts{Cores: 1}, 1, "asked:number checks:array config_file:string config_state:string connections:number container:bool costs:array fits:null ok:bool schema:number stopped_by:string", strings.Replace(check, "fits:number", "fits:null", 1)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var b strings.Builder
@@ -141,8 +141,8 @@ func TestGuideAgreesWithTheModel(t *testing.T) {
 	for _, want := range []string{
 		"counts " + thousands(connectionMemory) + " bytes a connection",
 		"leaves " + thousands(burst(1)) + " waiting",
-		"1048576 serves 1,046,984 connections",
-		fmt.Sprintf("%d B of memory each", userPending),
+		fmt.Sprintf("`relay doctor` reckons with %d", userPending),
+		fmt.Sprintf("at most %d %%", bbrPercent),
 		fmt.Sprintf("1 KiB of content | %.1f KB", diskPending/1e3),
 	} {
 		if !strings.Contains(string(text), want) {

@@ -3,6 +3,7 @@ package test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -203,6 +204,50 @@ func TestStopWithLateReader(t *testing.T) {
 	if code := r.Wait(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
+}
+
+// TestStopSignalTwice: programs such as timeout send their signal to a process
+// and to its group, which is one wish to stop. Who asks again later has lost
+// patience.
+func TestStopSignalTwice(t *testing.T) {
+	t.Run("at once", func(t *testing.T) {
+		t.Parallel()
+		r := relaytest.StartRelay(t, relaytest.Setup{Config: relaytest.Config{"shutdown_timeout": "1m"}})
+		mute := r.Dial(t, "/ws") // the stop waits for it, so that no signal comes too late
+		mute.Mute = true
+		settle(t, mute)
+		// It gets both when it goes on.
+		for _, s := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGTERM, syscall.SIGINT, syscall.SIGCONT} {
+			r.Signal(s)
+		}
+		wantClose(t, mute, 1001)
+		if code := r.Wait(); code != 0 {
+			t.Errorf("exit code %d, want 0", code)
+		}
+	})
+	t.Run("later", func(t *testing.T) {
+		t.Parallel()
+		r := relaytest.StartRelay(t, relaytest.Setup{Config: relaytest.Config{"shutdown_timeout": "1h", "write_timeout": "1h", "max_pending_bytes": 64 << 20}})
+		stalled, err := wsclient.Dialer{Addr: r.Addr, ReadBuffer: 4 << 10}.Dial("/ws?token=stalled")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stalled.Close()
+		settle(t, stalled)
+		p := r.Publisher(t)
+		for range 32 { // more than the kernel takes for a socket, so the stop waits
+			push(t, p, `{"event_name":"big","subject":`+quote(repeat("s", 512<<10))+`,"token":"stalled"}`)
+		}
+		r.Signal(syscall.SIGTERM)
+		r.WaitLog("stopping")
+		eventually(t, "the end", func() bool {
+			r.Signal(syscall.SIGTERM)
+			return strings.Contains(r.Log(), "stopped at once by a second signal")
+		})
+		if code := r.Wait(); code != 1 {
+			t.Errorf("exit code %d, want 1", code)
+		}
+	})
 }
 
 // TestStopWithIdleConnections: half a handshake, an idle publisher, a delayed push and

@@ -46,7 +46,8 @@ var (
 )
 
 // read looks at the path. A missing and a broken file are states; an error is
-// a file that is there and cannot be read.
+// a file that is there and cannot be read, or that has no folder to be in: a
+// mistyped path must not become a relay with defaults.
 func (f *configFile) read() error {
 	*f = configFile{path: f.path}
 	if info, err := os.Stat(f.path); err == nil && info.Mode()&fs.ModeNamedPipe != 0 {
@@ -55,6 +56,9 @@ func (f *configFile) read() error {
 	file, err := os.Open(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		f.state = stateMissing
+		if _, err := os.Stat(filepath.Dir(f.path)); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("cannot read %s: its folder does not exist", f.path)
+		}
 		return nil
 	}
 	if err != nil {

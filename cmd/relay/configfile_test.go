@@ -118,8 +118,8 @@ func TestBrokenFiles(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			path := put(t, tc.content)
 			l := mustLoad(t, path, "PORT=4001", "RELAY_API_KEY=k")
-			if !l.broken || l.config.Port != 4001 {
-				t.Errorf("broken %v, port %d", l.broken, l.config.Port)
+			if l.file != stateBroken || l.config.Port != 4001 {
+				t.Errorf("state %v, port %d", l.file, l.config.Port)
 			}
 			names := wantNames(t, path, "config.json", "config.json.broken-")
 			wantFile(t, names[1], tc.content, 0o600)
@@ -129,7 +129,7 @@ func TestBrokenFiles(t *testing.T) {
 			if strings.Contains(notesOf(l), "geheim") {
 				t.Errorf("a note quotes the file: %s", notesOf(l))
 			}
-			if l := mustLoad(t, path); l.broken || l.config.APIKey != "k" {
+			if l := mustLoad(t, path); l.file == stateBroken || l.config.APIKey != "k" {
 				t.Errorf("the fresh file gives %+v", l.config)
 			}
 		})
@@ -165,8 +165,8 @@ func TestKeptFilesNeverReplaceEachOther(t *testing.T) {
 
 func TestMarkAtTheStartIsTolerated(t *testing.T) {
 	path := put(t, "\xef\xbb\xbf{\"port\": 4002}")
-	if l := mustLoad(t, path); l.broken || l.config.Port != 4002 {
-		t.Errorf("broken %v, port %d", l.broken, l.config.Port)
+	if l := mustLoad(t, path); l.file == stateBroken || l.config.Port != 4002 {
+		t.Errorf("state %v, port %d", l.file, l.config.Port)
 	}
 	wantNames(t, path, "config.json")
 }
@@ -208,7 +208,6 @@ func TestUnwritablePlaces(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, path := range []string{
-		filepath.Join(t.TempDir(), "missing", "config.json"),
 		"/proc/config.json", // nobody may write there
 		dangling,
 	} {
@@ -241,6 +240,7 @@ func TestUnreadableFiles(t *testing.T) {
 	}{
 		{"a directory", func(t *testing.T) string { return t.TempDir() }, "is a directory"},
 		{"below a file", func(t *testing.T) string { return filepath.Join(put(t, "{}"), "config.json") }, "not a directory"},
+		{"in no folder", func(t *testing.T) string { return filepath.Join(t.TempDir(), "missing", "config.json") }, "its folder does not exist"},
 		{"too large", func(t *testing.T) string { return put(t, strings.Repeat(" ", maxConfigFile+1)) }, "larger than"},
 		{"no permission", func(t *testing.T) string {
 			path := put(t, "{}")
@@ -271,7 +271,7 @@ func TestCheckWritesNothing(t *testing.T) {
 	}
 	wantNames(t, missing)
 	broken := put(t, "{")
-	if l, err := load(broken, nil, false); err != nil || !l.broken {
+	if l, err := load(broken, nil, false); err != nil || l.file != stateBroken {
 		t.Fatal(l, err)
 	}
 	wantNames(t, broken, "config.json")

@@ -3,8 +3,10 @@ package main
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -89,6 +91,108 @@ func TestServiceAndImageAgreeWithTheRelay(t *testing.T) {
 	if port := string(sysctls(t)["proc/sys/net/ipv4/ip_local_reserved_ports"].Data); port != fmt.Sprint(c.Port) {
 		t.Errorf("port %s is reserved, the relay listens on %d", port, c.Port)
 	}
+}
+
+// The check before the start looks at what the start will read.
+func TestServiceChecksWhatItStarts(t *testing.T) {
+	service := deployed(t, "relay.service")
+	check := strings.Fields(found(t, service, `^ExecStartPre=(.*)$`))
+	i := slices.Index(check, "-check")
+	if i < 0 {
+		t.Fatalf("%q checks nothing", check)
+	}
+	if begin := strings.Fields(found(t, service, `^ExecStart=(.*)$`)); !slices.Equal(slices.Delete(check, i, i+1), begin) {
+		t.Errorf("it checks with %q and starts with %q", check, begin)
+	}
+}
+
+// The image is built from every folder that the relay needs, and from none
+// that can hold a key.
+func TestImageGetsTheSourcesAlone(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", ".dockerignore"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	allowed := map[string]bool{}
+	all := false
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		all = all || line == "*"
+		if name, ok := strings.CutPrefix(line, "!"); ok {
+			if !all {
+				t.Errorf("%s stands before *, which takes it away again", line)
+			}
+			allowed[name] = true
+		}
+	}
+	for _, name := range []string{"go.mod", "go.sum"} {
+		if !allowed[name] {
+			t.Errorf("%s is left out", name)
+		}
+	}
+	packages, err := exec.Command("go", "list", "-deps", "-f", "{{if .Module}}{{if .Module.Main}}{{.ImportPath}}{{end}}{{end}}", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	needed := map[string]bool{"go.mod": true, "go.sum": true}
+	for name := range strings.FieldsSeq(string(packages)) {
+		folder := strings.Split(name, "/")[1]
+		if needed[folder] = true; !allowed[folder] {
+			t.Errorf("%s is left out, and %s is in it", folder, name)
+		}
+	}
+	for name := range allowed {
+		if !needed[name] {
+			t.Errorf("%s is sent, and nothing of it is needed", name)
+		}
+	}
+	for _, secret := range []string{"**/config.json", "**/config.json.broken-*", "**/data"} {
+		if !strings.Contains(string(text), "\n"+secret+"\n") {
+			t.Errorf("%s is not left out of the folders that are sent", secret)
+		}
+	}
+}
+
+// Without .git the toolchain knows no commit: the build says it.
+func TestImageKnowsItsCommit(t *testing.T) {
+	name := found(t, deployed(t, "Dockerfile"), `-X (\S+)=\$COMMIT"`)
+	file := filepath.Join(t.TempDir(), "relay")
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-ldflags=-X "+name+"=5cd0a1", "-o", file, ".").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if out, err := exec.Command(file, "-version").Output(); err != nil || !strings.Contains(string(out), ", commit 5cd0a1, ") {
+		t.Errorf("%q, %v", out, err)
+	}
+}
+
+// The guide counts the files as the relay does, on two cores.
+func TestGuideAgreesWithTheBudget(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "tuning.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for files, want := range map[uint64]string{
+		1024: "| %s | 1,024 open files", 20000: "| %s | 20,000 open files", 1048576: "| %s | `fs.nr_open` 1048576",
+	} {
+		if want = fmt.Sprintf(want, thousands(newBudget(files, 2, 4).connections)); !strings.Contains(string(text), want) {
+			t.Errorf("tuning.md lacks %q", want)
+		}
+	}
+	most := thousands(newBudget(1048576, 2, 4).connections)
+	for _, want := range []string{"1048576 serves " + most + " connections", "an untouched kernel grants: " + most + " connections"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("tuning.md lacks %q", want)
+		}
+	}
+}
+
+// thousands is n as the guide writes it.
+func thousands(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
 }
 
 // Both run the relay in a folder that is its own, outlives it and can be

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
+	"strconv"
 
 	"gorelay/doctor"
 )
@@ -25,7 +27,7 @@ type doctorFlags struct {
 func runDoctor(args, environ []string, m doctor.Machine, stdout, stderr io.Writer) int {
 	f, err := parseDoctorFlags(args)
 	if err != nil {
-		return explain(err, stdout, stderr)
+		return explain(err, "relay "+doctorName, printDoctorUsage, stdout, stderr)
 	}
 	l, err := load(f.config, environ, false)
 	if err != nil {
@@ -36,7 +38,10 @@ func runDoctor(args, environ []string, m doctor.Machine, stdout, stderr io.Write
 			fmt.Fprintf(stderr, "relay: %s\n", n.text)
 		}
 	}
-	report := doctor.Examine(m.Facts(), examined(l.config, m), int64(f.connections))
+	r := examined(l.config, m)
+	r.ConfigFile = filepath.Join(l.config.configDir, filepath.Base(f.config))
+	r.ConfigState = [...]string{stateFine: "read", stateMissing: "missing", stateBroken: "broken"}[l.file]
+	report := doctor.Examine(m.Facts(), r, int64(f.connections))
 	write := report.WriteTable
 	if f.json {
 		write = report.WriteJSON
@@ -44,7 +49,7 @@ func runDoctor(args, environ []string, m doctor.Machine, stdout, stderr io.Write
 	if err := write(stdout); err != nil {
 		return fail(stderr, err)
 	}
-	if !report.OK {
+	if !report.OK || l.file == stateBroken { // what was examined is not what its user wrote
 		return exitFailed
 	}
 	return exitOK
@@ -77,7 +82,12 @@ func parseDoctorFlags(args []string) (doctorFlags, error) {
 	fs := flag.NewFlagSet("relay doctor", flag.ContinueOnError)
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&f.config, "config", "config.json", "")
-	fs.IntVar(&f.connections, "connections", 0, "")
+	fs.Func("connections", "", func(text string) (err error) {
+		if f.connections, err = strconv.Atoi(text); err != nil {
+			err = errors.New("it takes a whole number, such as 1000000")
+		}
+		return err
+	})
 	fs.BoolVar(&f.json, "json", false, "")
 	if err := fs.Parse(args); err != nil {
 		return f, err

@@ -36,6 +36,7 @@ func TestDoctorAnswersWithItsExitCode(t *testing.T) {
 		{"loops cost files", `{"loops":12}`, nil, exitOK, "18372 connections fit"},
 		{"no folder", `{"data_dir":"none"}`, nil, exitOK, "data_dir: delayed pushes are kept in memory"},
 		{"own folder", `{"data_dir":"/nowhere/data","max_delayed":5}`, nil, exitOK, "data_dir: delayed pushes are in /nowhere/data; max_delayed (5)"},
+		{"config file", `{}`, nil, exitOK, "config.json\n18412 connections fit"},
 		{"own bound of waiting bytes", `{"max_total_pending_bytes":520000000}`, nil, exitOK, "memory available stops there."},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -62,8 +63,15 @@ func TestDoctorMistakesAreOneLine(t *testing.T) {
 			t.Errorf("%q: exit %d, %q, %q", args, code, out.String(), err.String())
 		}
 	}
+	for _, n := range []string{"1e6", "1,000,000", "1_000", ""} {
+		var out, err strings.Builder
+		code := run([]string{doctorName, "-connections", n}, nil, &out, &err)
+		if code != exitFailed || !strings.Contains(err.String(), "a whole number, such as 1000000 (relay doctor -h shows") {
+			t.Errorf("%q: exit %d, %q", n, code, err.String())
+		}
+	}
 	var out, err strings.Builder
-	if code := run([]string{doctorName, "-h"}, nil, &out, &err); code != exitOK || !strings.Contains(out.String(), "relay doctor [-connections N]") {
+	if code := run([]string{doctorName, "-h"}, nil, &out, &err); code != exitOK || !strings.HasPrefix(out.String(), "relay doctor [-connections N]") || strings.Contains(out.String(), "ping_interval") {
 		t.Errorf("-h: exit %d, %q", code, out.String())
 	}
 }
@@ -75,13 +83,27 @@ func TestDoctorHere(t *testing.T) {
 	for _, path := range []string{missing, put(t, `{"api_key":"geheim"`)} {
 		before, _ := os.ReadDir(filepath.Dir(path))
 		var out, err strings.Builder
-		run([]string{doctorName, "-json", "-config", path}, nil, &out, &err)
+		code := run([]string{doctorName, "-json", "-config", path}, nil, &out, &err)
 		var v struct {
 			Schema int
+			File   string `json:"config_file"`
+			State  string `json:"config_state"`
+			OK     bool
 			Checks []struct{ Name string }
 		}
-		if e := json.Unmarshal([]byte(out.String()), &v); e != nil || v.Schema != 1 || len(v.Checks) < 10 {
+		if e := json.Unmarshal([]byte(out.String()), &v); e != nil || v.Schema != 1 || len(v.Checks) < 10 || v.File != path {
 			t.Errorf("%v:\n%s", e, out.String())
+		}
+		// What fits without the file that its user wrote is no answer.
+		state, want := "missing", exitOK
+		if path != missing {
+			state = "broken"
+		}
+		if path != missing || !v.OK {
+			want = exitFailed
+		}
+		if v.State != state || code != want {
+			t.Errorf("%s: state %q, exit %d", path, v.State, code)
 		}
 		if (err.String() != "") != (path != missing) || strings.Contains(err.String(), "geheim") {
 			t.Errorf("%s: %q", path, err.String())

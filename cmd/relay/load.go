@@ -40,7 +40,7 @@ type loaded struct {
 	config  Config
 	sources map[string]source // by key
 	notes   []note
-	broken  bool // the config file does not parse
+	file    fileState // what was found at the config file's path
 }
 
 // load reads the config file at path and the environment. With write it also
@@ -58,7 +58,7 @@ func load(path string, environ []string, write bool) (*loaded, error) {
 		if err != nil {
 			return nil, err
 		}
-		l.broken = file.state == stateBroken
+		l.file = file.state
 		if l.config.configDir, err = filepath.Abs(filepath.Dir(path)); err != nil {
 			return nil, err
 		}

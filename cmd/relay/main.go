@@ -41,7 +41,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	}
 	f, err := parseFlags(args)
 	if err != nil {
-		return explain(err, stdout, stderr)
+		return explain(err, "relay", printUsage, stdout, stderr)
 	}
 	if f.version {
 		fmt.Fprintln(stdout, versionLine())
@@ -66,7 +66,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 	files := newBudget(m.files, l.config.loops(m), l.config.shards(m))
 	if f.check {
 		printCheck(stdout, l, m, files)
-		if l.broken {
+		if l.file == stateBroken {
 			return exitFailed
 		}
 		return exitOK
@@ -97,13 +97,14 @@ func parseFlags(args []string) (flags, error) {
 	return f, nil
 }
 
-// explain answers a command line that could not be read, or asks for help.
-func explain(err error, stdout, stderr io.Writer) int {
+// explain answers a command line that could not be read, or asks for help,
+// which usage writes.
+func explain(err error, command string, usage func(io.Writer), stdout, stderr io.Writer) int {
 	if errors.Is(err, flag.ErrHelp) {
-		printUsage(stdout)
+		usage(stdout)
 		return exitOK
 	}
-	return fail(stderr, fmt.Errorf("%w (relay -h shows what there is)", err))
+	return fail(stderr, fmt.Errorf("%w (%s -h shows what there is)", err, command))
 }
 
 // fail prints the one line that a user's mistake gets.

@@ -224,6 +224,7 @@ func TestDataDir(t *testing.T) {
 	for _, tc := range []struct{ name, value, line string }{
 		{"beside the config file", `"data"`, `INFO delayed pushes are kept in \S+/data \(0 waiting\)$`},
 		{"deeper", `"a/b"`, `INFO delayed pushes are kept in \S+/a/b \(0 waiting\)$`},
+		{"not to be made", `"/sys/b"`, `ERROR data_dir /sys/b cannot be written to: (operation not permitted|permission denied|read-only file system); give the relay the right to, `},
 		{"empty", `""`, `INFO delayed pushes are kept in memory alone`},
 		{"none", `"none"`, `INFO delayed pushes are kept in memory alone`},
 		{"a file", `"config.json"`, `ERROR data_dir \S+/config.json is no folder; `},
@@ -235,11 +236,38 @@ func TestDataDir(t *testing.T) {
 			p.wantLine(t, tc.line)
 			if strings.HasPrefix(tc.line, "ERROR") {
 				p.wantExit(t, exitFailed)
+				wantNames(t, path, "config.json")
 			} else {
 				p.wantPort(t)
 			}
 		})
 	}
+}
+
+// A mistyped path of the config file is no relay with defaults, and makes no
+// folder.
+func TestConfigFileInNoFolder(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{}, {"-check"}, {doctorName}} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "nowhere", "config.json")
+		p := startCommand(t, dir, []string{"PORT=0"}, os.Args[0], append(args, "-config", path)...)
+		p.wantExit(t, exitFailed)
+		if want := "relay: cannot read " + path + ": its folder does not exist\n"; p.text() != want {
+			t.Errorf("%q: %q, want %q", args, p.text(), want)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+			t.Errorf("%q left %v, %v", args, left, err)
+		}
+	}
+}
+
+// A name that is none is known without asking anybody.
+func TestHostThatCannotBeLookedUp(t *testing.T) {
+	t.Parallel()
+	p := start(t, t.TempDir(), "PORT=0", "RELAY_HOST=no..host")
+	p.wantExit(t, exitFailed)
+	p.wantLine(t, `ERROR host "no\.\.host" cannot be looked up: no such host; .*RELAY_HOST`)
 }
 
 func TestBrokenFileAndJSONLog(t *testing.T) {

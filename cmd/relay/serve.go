@@ -154,9 +154,15 @@ func probe(addr string) error {
 	return l.Close()
 }
 
+// sameSignal is how long a repeated signal is still the first one. GNU timeout
+// sends SIGTERM to the process and to its group, and a shell and a supervisor
+// may both pass on one Ctrl-C: that is nobody who has lost patience.
+const sameSignal = time.Second
+
 // stop drains the relay and returns the exit code: code, unless a second
 // signal asks to leave at once. It takes no longer than limit.
 func (r *relay) stop(limit time.Duration, signals <-chan os.Signal, code int, logger *slog.Logger) int {
+	began := time.Now()
 	hard := time.NewTimer(limit)
 	defer hard.Stop()
 	// The engine gets a little less, so that it can still close by force and
@@ -179,8 +185,8 @@ func (r *relay) stop(limit time.Duration, signals <-chan os.Signal, code int, lo
 			r.logSummary(logger)
 			return code
 		case s := <-signals:
-			if s == syscall.SIGHUP {
-				continue // a closing terminal sends several
+			if s == syscall.SIGHUP || time.Since(began) < sameSignal {
+				continue // a closing terminal sends several, others two at once
 			}
 			logger.Warn("stopped at once by a second signal", "signal", s.String())
 			return exitFailed
@@ -316,6 +322,9 @@ func openProblem(err error, c Config) string {
 		return fmt.Sprintf("port %d may not be opened: ports below 1024 need root or the capability CAP_NET_BIND_SERVICE; choose another port or a proxy in front", c.Port)
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return fmt.Sprintf("host %q is no address of this machine", c.Host)
+	}
+	if unknown := (*net.DNSError)(nil); errors.As(err, &unknown) {
+		return fmt.Sprintf("host %q cannot be looked up: %s; choose an address of this machine (\"host\" in the config file, or RELAY_HOST), or leave it empty for all", c.Host, unknown.Err)
 	}
 	return fmt.Sprintf("cannot listen on port %d: %v", c.Port, err)
 }

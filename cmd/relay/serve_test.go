@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gorelay/api"
@@ -91,15 +92,25 @@ func TestStop(t *testing.T) {
 	})
 	t.Run("a second signal", func(t *testing.T) {
 		for _, s := range []os.Signal{syscall.SIGTERM, syscall.SIGINT} {
-			release := make(chan struct{})
-			signals := make(chan os.Signal, 2)
-			signals <- syscall.SIGHUP // a terminal that closes sends several; they change nothing
-			signals <- s
-			code, log := stopWith(atOnce, func(context.Context) error { <-release; return nil }, time.Hour, signals)
-			close(release)
-			if code != exitFailed || !strings.Contains(log, "second signal") {
-				t.Errorf("%v: exit %d, %s", s, code, log)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				release := make(chan struct{})
+				signals := make(chan os.Signal)
+				began := time.Now()
+				go func() {
+					signals <- s // the same one again
+					time.Sleep(sameSignal - time.Nanosecond)
+					signals <- s
+					signals <- syscall.SIGHUP // a terminal that closes sends several; they change nothing
+					time.Sleep(time.Nanosecond)
+					signals <- syscall.SIGHUP
+					signals <- s
+				}()
+				code, log := stopWith(atOnce, func(context.Context) error { <-release; return nil }, time.Hour, signals)
+				close(release)
+				if took := time.Since(began); code != exitFailed || !strings.Contains(log, "second signal") || took != sameSignal {
+					t.Errorf("%v: exit %d after %v, %s", s, code, took, log)
+				}
+			})
 		}
 	})
 }
@@ -113,6 +124,7 @@ func TestOpenProblems(t *testing.T) {
 		{syscall.EADDRINUSE, Config{Port: 3000}, "port 3000 is taken"},
 		{syscall.EACCES, Config{Port: 80}, "ports below 1024"},
 		{syscall.EADDRNOTAVAIL, Config{Host: "192.0.2.1"}, `host "192.0.2.1" is no address`},
+		{&net.DNSError{Err: "no such host", Name: "relay.invalid", Server: "10.0.0.1:53"}, Config{Host: "relay.invalid"}, `host "relay.invalid" cannot be looked up: no such host; `},
 		{errors.New("boom"), Config{Port: 3000}, "cannot listen on port 3000"},
 	} {
 		got := openProblem(fmt.Errorf("engine: bind: %w", tc.err), tc.c)

@@ -65,7 +65,7 @@ func settings() []setting {
 			field: func(c *Config) any { return &c.MaxTotalPendingBytes }, help: "bytes that wait for all clients; past it the slowest are closed, then a push gets 503"},
 
 		{key: "handshake_timeout", env: "RELAY_HANDSHAKE_TIMEOUT", kind: kindDuration, min: minTimeout, max: maxTimeout,
-			field: func(c *Config) any { return &c.HandshakeTimeout }, help: "from connect to the end of the request head"},
+			field: func(c *Config) any { return &c.HandshakeTimeout }, help: "from the first byte to the end of the request head"},
 		{key: "write_timeout", env: "RELAY_WRITE_TIMEOUT", kind: kindDuration, min: minTimeout, max: maxTimeout,
 			field: func(c *Config) any { return &c.WriteTimeout }, help: "a client that takes no byte for this long is closed"},
 		{key: "ping_interval", env: "RELAY_PING_INTERVAL", kind: kindDuration, min: minTimeout, max: maxTimeout, zero: "off",

@@ -38,9 +38,19 @@ func storageProblem(err error, c Config) string {
 	case errors.Is(err, store.ErrFull):
 		return fmt.Sprintf("data_dir %s: the disk is full; make room, or choose another data_dir", dir)
 	case errors.Is(err, store.ErrReadOnly):
-		return fmt.Sprintf("data_dir %s cannot be written to: %v; give the relay the right to, choose another data_dir, or set it to %q to keep delayed pushes in memory", dir, err, noDataDir)
+		return fmt.Sprintf("data_dir %s cannot be written to: %v; give the relay the right to, choose another data_dir, or set it to %q to keep delayed pushes in memory", dir, cause(err), noDataDir)
 	case errors.Is(err, syscall.ENOTDIR):
 		return fmt.Sprintf("data_dir %s is no folder; choose another data_dir", dir)
 	}
 	return fmt.Sprintf("data_dir %s: %v", dir, err)
+}
+
+// cause is what the kernel said, without what was tried: a line that names
+// the folder has that already.
+func cause(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
 }

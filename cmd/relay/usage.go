@@ -24,7 +24,7 @@ Flags:
 
 What fits:  relay doctor [-connections N] [-json] [-config PATH]
             How many connections this machine holds, what stops there, and the
-            lines that change it. Changes nothing; exit code 1 if N do not fit.
+            lines that change it. More: relay doctor -h
 
 Settings, from the config file, else from the environment, else the default:
 `
@@ -35,8 +35,30 @@ Durations have a unit ("25s", "1m30s"), sizes are bytes, lists are JSON arrays
 RELAY_ and its name in capitals, but for PORT, WS_PATH and PUSH_PATH.
 
 SIGTERM, SIGINT (Ctrl-C) and a closing terminal stop the relay well: accepted
-pushes go out, clients get a close frame. A second SIGTERM or SIGINT stops it
-at once. Exit codes: 0 stopped well, 1 something to mend (one line says what).
+pushes go out, clients get a close frame. A second SIGTERM or SIGINT, more than
+a second after the first, stops it at once. Exit codes: 0 stopped well, 1
+something to mend (one line says what).
+`
+
+const doctorUsage = `relay doctor [-connections N] [-json] [-config PATH]
+
+How many connections this machine holds, what stops there, and the lines that
+change it. Changes nothing.
+
+Flags:
+  -connections N   whether N fit: a whole number, such as 1000000
+  -json            print the report as JSON
+  -config PATH     config file of the relay (default "config.json"); only read
+  -h               print this text, and exit
+
+It sees the limits of whoever starts it. Under systemd those of the service
+are not those of a shell:
+
+  systemd-run -p LimitNOFILE=1048576 --pipe \
+    /usr/local/bin/relay doctor -config /var/lib/relay/config.json
+
+Exit codes: 0 it fits, 1 it does not or something is to mend (one line says
+what).
 `
 
 // printUsage writes the text of -h.
@@ -54,6 +76,9 @@ func printUsage(w io.Writer) {
 	t.Flush()
 	fmt.Fprint(w, usageTail)
 }
+
+// printDoctorUsage writes the text of doctor -h.
+func printDoctorUsage(w io.Writer) { fmt.Fprint(w, doctorUsage) }
 
 // printCheck writes the text of -check: every setting as it would be used.
 func printCheck(w io.Writer, l *loaded, m machine, files budget) {

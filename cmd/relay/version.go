@@ -5,6 +5,10 @@ import (
 	"runtime/debug"
 )
 
+// builtFrom is the commit where the toolchain finds none: an image is built
+// without .git (see deploy/Dockerfile). Set with -ldflags "-X main.builtFrom=...".
+var builtFrom = "unknown"
+
 // versionLine is what -version prints, from what the toolchain put into the
 // binary.
 func versionLine() string {
@@ -18,7 +22,7 @@ func versionLine() string {
 // describeBuild names the module's version, its commit where one is known,
 // and the Go release.
 func describeBuild(info *debug.BuildInfo) string {
-	commit, dirty := "unknown", ""
+	commit, dirty := builtFrom, ""
 	for _, s := range info.Settings {
 		switch {
 		case s.Key == "vcs.revision" && s.Value != "":

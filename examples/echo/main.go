@@ -41,6 +41,11 @@ func main() {
 	path := flag.String("path", "/", "`path` of the WebSocket")
 	maxMessage := flag.Int("max-message", 32<<20, "largest message in `bytes`")
 	flag.Parse()
+	if flag.NArg() > 0 {
+		fmt.Fprintf(os.Stderr, "echo: unexpected argument %q\n", flag.Arg(0))
+		flag.Usage()
+		os.Exit(2) // as the flag package does for what it cannot read
+	}
 
 	if err := run(*addr, *path, *maxMessage); err != nil {
 		fmt.Fprintln(os.Stderr, "echo:", err)
