@@ -83,3 +83,19 @@ func TestAdoptTakesOnlyItsOwn(t *testing.T) {
 		t.Fatal("took a connection that is not the engine's")
 	}
 }
+
+// What only one of the two readers of a head takes for a handshake is refused, and
+// not passed between them for ever.
+func TestHandshakeThatIsNone(t *testing.T) {
+	_, dialer := startOnEngine(t)
+	for _, line := range []string{"!GET /ws HTTP/1.1", "1GET /ws HTTP/1.1", "~ /ws HTTP/1.1"} {
+		c, err := dialer.DialRaw([]byte(line + "\r\nHost: x\r\n\r\n"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, err := c.ReadResponse(); err != nil || a.Status != 400 {
+			t.Errorf("%s: %+v %v, want 400", line, a, err)
+		}
+		_ = c.Close()
+	}
+}

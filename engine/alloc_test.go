@@ -18,12 +18,6 @@ func allocsOnLoop(c *Conn, f func()) (n float64) {
 	return n
 }
 
-// plainMask leaves a payload as it is, so that one frame can be read again.
-func plainMask(f wsclient.Frame) []byte {
-	f.Mask = [4]byte{}
-	return f.Bytes()
-}
-
 func TestInboundFramesAllocateNothing(t *testing.T) {
 	s := serve(t, scripted{}, func(o *Options) { o.PingInterval, o.MaxMessageRate = 0, 0 })
 	s.dial("a")

@@ -30,10 +30,11 @@ func (c *Conn) endWith(r CloseReason, code ws.StatusCode, text string) bool {
 	return open
 }
 
-// closeLocked is endWith for a caller that holds c.mu.
-func (c *Conn) closeLocked(r CloseReason, code ws.StatusCode, text string) {
+// closeLocked is endWith for a caller that holds c.mu. It returns how many waiting
+// bytes are less for it.
+func (c *Conn) closeLocked(r CloseReason, code ws.StatusCode, text string) (freed int) {
 	if c.state >= stateClosing {
-		return
+		return 0
 	}
 	e := c.loop.eng
 	open := c.state == stateOpen
@@ -42,9 +43,10 @@ func (c *Conn) closeLocked(r CloseReason, code ws.StatusCode, text string) {
 	if open {
 		e.shards[c.shard].remove(c)
 		e.open.Add(-1)
-		c.settleBacklog(r, closeFrame(r, code, text))
+		freed = c.settleBacklog(r, closeFrame(r, code, text))
 	}
 	c.loop.post(c)
+	return freed
 }
 
 // closeFrame encodes the close frame for a reason, nil if the peer is gone.
@@ -66,20 +68,23 @@ func closeFrame(r CloseReason, code ws.StatusCode, text string) []byte {
 
 // settleBacklog decides on what an open connection still lacks: for some reasons
 // all of it goes out ahead of the close frame; otherwise it is dropped, but for
-// the rest of a message that the socket took in part. The caller holds c.mu.
-func (c *Conn) settleBacklog(r CloseReason, closing []byte) {
+// the rest of a message that the socket took in part. It returns how many waiting
+// bytes are less for it. The caller holds c.mu.
+func (c *Conn) settleBacklog(r CloseReason, closing []byte) (freed int) {
 	if closing == nil || // nobody is there to read anything
-		r == CloseOverload && c.out != nil && c.out.restCost > 0 && c.out.held == 0 { // the rest is the memory that is wanted
-		c.drop(r)
-		return
+		r == CloseOverload && c.out != nil && len(c.out.rest) > c.out.queued { // the rest is the memory that is wanted
+		return c.drop(r)
 	}
-	if !r.settles() {
-		c.dropBacklog(r)
+	if r.settles() {
+		c.leaveLog()
+	} else {
+		freed = c.dropBacklog(r)
 	}
 	c.outbox().closing = closing
 	if !c.blocked {
 		c.loop.eng.withWriter(func(w *writer) { w.drain(c) })
 	}
+	return freed
 }
 
 // flushed reports whether nothing is left to send. The caller holds c.mu.

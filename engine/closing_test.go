@@ -231,3 +231,64 @@ func TestCloseReplyEndsTheWait(t *testing.T) {
 		})
 	}
 }
+
+// What comes behind a violation is not looked at for a close frame: where a frame
+// begins in it is not known.
+func TestNothingIsFollowedAfterAViolation(t *testing.T) {
+	s := serve(t, scripted{}, nil)
+	c := s.dial("a")
+	conn := s.conn("a")
+	violation := wsclient.Data(3, nil).Bytes()
+	if err := c.Send(violation); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "it is closing", func() bool { return conn.is(stateClosing) })
+	c.Mute = true
+	if err := c.SendFrames(wsclient.Data(wsclient.OpClose, nil)); err != nil {
+		t.Fatal(err)
+	}
+	if err := wsclient.WaitTaken(c); err != nil {
+		t.Fatal(err)
+	}
+	onLoop(conn.loop, func() {
+		if conn.peerClosed || conn.in != nil {
+			t.Error("a close frame was found behind a violation")
+		}
+	})
+	wantClose(t, c, 1002)
+}
+
+// A second that comes round again after an hour is another one, and a limit
+// however large counts.
+func TestRateOfASecond(t *testing.T) {
+	for _, later := range []int64{1, 4096, 1 << 20, 1<<32 - 1} {
+		var r rate
+		for range 1000 {
+			r.add(5)
+		}
+		if n := r.add(5 + later); n != 1 {
+			t.Errorf("the first frame of a second %d seconds later counts as %d", later, n)
+		}
+	}
+	r := rate{7, 1<<20 + 3}
+	if n := r.add(7); n != 1<<20+4 {
+		t.Errorf("%d frames", n)
+	}
+}
+
+// Past the bound of incomplete messages, one that completes is not who pays.
+func TestCompletingIsNeverTooMuch(t *testing.T) {
+	c, _ := bareConn()
+	e := c.loop.eng
+	e.opts.MaxTotalPendingBytes = 100
+	e.partial.Store(500)
+	if r := (&reader{message: make([]byte, 10)}); c.account(r, 0) {
+		t.Error("more is let in past the bound")
+	}
+	if r := new(reader); !c.account(r, 10) {
+		t.Error("who gives memory back is told that it is too much")
+	}
+	if n := e.partial.Load(); n != 500 {
+		t.Errorf("%d bytes are counted", n)
+	}
+}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"encoding/binary"
+	"math"
 	"sync"
 	"sync/atomic"
 	"unicode/utf8"
@@ -216,22 +217,16 @@ func (c *Conn) dispatch(f inboundFrame) bool {
 	return true
 }
 
-// rate counts the frames of one second: the second's low 12 bits, 20 of the
-// count.
-type rate uint32
-
-const rateBits = 20
+// rate counts the frames of one second.
+type rate struct{ second, count uint32 }
 
 // add counts one frame at the given second and returns the second's count.
 func (r *rate) add(second int64) int {
-	start := rate(second << rateBits & 0xffffffff)
-	if *r>>rateBits != start>>rateBits {
-		*r = start
+	if r.second != uint32(second) {
+		*r = rate{second: uint32(second)}
 	}
-	if *r&(1<<rateBits-1) < 1<<rateBits-1 {
-		*r++
-	}
-	return int(*r & (1<<rateBits - 1))
+	r.count += min(1, math.MaxUint32-r.count)
+	return int(r.count)
 }
 
 // withinRate counts one inbound frame against MaxMessageRate.
@@ -262,10 +257,10 @@ func (c *Conn) closedByPeer(payload []byte) {
 func (c *Conn) Identify(token string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state != stateOpen || c.token == token {
+	e := c.loop.eng
+	if c.state != stateOpen || c.token == token || e.stopping.Load() { // a stop goes from shard to shard, see closeAll
 		return
 	}
-	e := c.loop.eng
 	e.shards[c.shard].remove(c)
 	e.assign(c, token)
 }

@@ -20,7 +20,7 @@ const (
 func (d *delayed) run() {
 	defer d.done.Done()
 	f := firing{delayed: d}
-	for stopped := false; ; {
+	for stopped := false; !d.aborted(); {
 		loaded := d.load()
 		fired, ok := f.fire()
 		if !ok {
@@ -51,7 +51,7 @@ func (d *delayed) sleep() time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now, at := uint64(d.eng.now()), noTick
-	if next, ok := d.near.Next(); ok {
+	if next, ok := d.near.Next(); ok && next <= d.sendable() { // what is not waits for its turn to be read
 		at = max(next, d.missed.hold)
 	}
 	if len(d.loading) > 0 {
@@ -239,10 +239,8 @@ func (d *delayed) heldItem(key uint64) *dueItem {
 // send sends a message whose time has come. It returns ErrSaturated if that can
 // be tried again, ErrStopping if not.
 func (f *firing) send(p packed) (err error) {
-	select {
-	case <-f.abort:
+	if f.aborted() {
 		return ErrStopping
-	default:
 	}
 	var start int
 	f.tokens, start = p.tokens(f.tokens[:0])
@@ -263,6 +261,16 @@ func (f *firing) send(p packed) (err error) {
 		f.keys = append(f.keys, p.key())
 	}
 	return err
+}
+
+// aborted reports whether the engine's stop ran out of time.
+func (d *delayed) aborted() bool {
+	select {
+	case <-d.abort:
+		return true
+	default:
+		return false
+	}
 }
 
 // pause waits; it reports false if the engine's stop runs out of time.

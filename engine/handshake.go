@@ -26,6 +26,11 @@ func (l *loop) beginHandshake(c *Conn, read []byte) {
 // alone.
 func (l *loop) readFirst(c *Conn, read []byte) {
 	defer c.rescue()
+	if v, _ := judgeHead(read, l.eng.handler.Claims); v == headForeign {
+		// The HTTP server has read it as a handshake: it would give it back again.
+		l.refuse(c, &Refusal{statusBadRequest, "malformed request line"})
+		return
+	}
 	if len(read) == 0 || !l.takeHead(c, read) {
 		l.readHead(c, 0)
 	}

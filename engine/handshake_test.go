@@ -190,3 +190,19 @@ func TestHandshakeAbandoned(t *testing.T) {
 	await(t, "counted", func() bool { return s.Stats().Closed["handshake_gone"] == 1 })
 	await(t, "free", func() bool { return s.descriptors() == 0 && s.pendingHandshakes() == 0 })
 }
+
+// Refusals count as sent at once.
+func TestRefusalsAreCounted(t *testing.T) {
+	s := serve(t, scripted{}, nil)
+	const count = 5
+	for range count {
+		c := s.connect(0)
+		s.write(c, []byte("GET /ws HTTP/1.1\r\nHost: x\r\n\r\n"))
+		if _, err := io.ReadAll(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := s.Stats().FramesOut; n != count {
+		t.Errorf("%d answers counted, want %d", n, count)
+	}
+}

@@ -342,3 +342,9 @@ func wantClose(t testing.TB, c *wsclient.Conn, code int) {
 		return
 	}
 }
+
+// plainMask leaves a payload as it is, so that one frame can be read again.
+func plainMask(f wsclient.Frame) []byte {
+	f.Mask = [4]byte{}
+	return f.Bytes()
+}

@@ -110,8 +110,9 @@ func (d *delayed) load() bool {
 // reports whether there is any, and room for it. The caller holds mu.
 func (d *delayed) beginLoad(now uint64) bool {
 	next, some := d.farNext()
-	if !some {
-		d.settleLoaded() // what held it back may have been cancelled
+	if !some { // what held it back may have been cancelled
+		d.clamped = noTick
+		d.settleLoaded()
 	}
 	if !some || loadTime(next) > now || !d.roomLocked() {
 		return false

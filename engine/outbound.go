@@ -1,20 +1,21 @@
 package engine
 
 import (
+	"math"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 )
 
 // outbound is what waits for one connection's socket. It exists only while
 // something does.
 type outbound struct {
-	rest     []byte // what the socket has not yet taken of a frame it took in part
-	restCost int    // what that frame counts for in the engine's waiting bytes
+	rest   []byte  // what the socket has not yet taken of a frame it took in part
+	restOf unicast // that frame, if it is for this connection, without its wire
 
 	queue  []unicast // frames for this connection, oldest first
 	head   int       // queue[head:] still waits
 	queued int       // bytes of queue[head:]
-	held   int       // what queue[head:] counts for in the engine's waiting bytes
 
 	closing []byte // the last thing to go out: a close frame, or a refusal
 	last    bool   // rest is that one
@@ -22,10 +23,9 @@ type outbound struct {
 	progress int64 // engine clock: when the socket last took a byte, or filled
 
 	// Index in the loop's list of full sockets; -1 if not on it. Written under
-	// the list's lock. To read it the connection's mu is enough: elsewhere than
-	// on the loop's goroutine only an outbox that is not on the list is asked,
-	// and only that goroutine takes one off it, which moves others.
-	stallPos int
+	// the list's lock: taking one off the list moves another. Whether it is on the
+	// list changes under the connection's mu alone.
+	stallPos atomic.Int32
 
 	one  [1]unicast // the queue's first array: most are that short
 	more []unicast  // its second, empty, kept for reuse: nil or of moreQueue
@@ -38,18 +38,59 @@ const moreQueue = 8
 type unicast struct {
 	wire  []byte
 	after *entry // the newest broadcast when it was accepted: that one goes first
-	cost  int    // what it counts for in the engine's waiting bytes
+	cost  int    // what it counts for in the engine's waiting bytes, beside share
+	share *share // with others that the frame goes to; nil if there are none
 }
 
-// itemCost is what a queued frame costs beside its bytes, which all the
-// connections that it goes to share.
+// share is the bytes of a frame that goes to several connections. They are in
+// memory, and count, until the last of these has it or is gone: the upper half is
+// how many wait for it, the lower what is still counted.
+type share struct{ atomic.Uint64 }
+
+func newShare(conns, bytes int) *share {
+	s := new(share)
+	s.Store(uint64(conns)<<32 | uint64(bytes))
+	return s
+}
+
+// leave is for one connection that waits for the frame no more, and returns what
+// counts no more: all of it with the last one. With give a connection takes a part
+// along that is as large as that of the others, for if a whole crowd holds the
+// memory that is wanted, not all of it shall be closed.
+func (s *share) leave(give bool) (freed int) {
+	for {
+		old := s.Load()
+		conns, bytes := old>>32, old&math.MaxUint32
+		switch {
+		case conns == 1:
+			freed = int(bytes)
+		case give:
+			freed = int(bytes / conns)
+		}
+		if s.CompareAndSwap(old, (conns-1)<<32|bytes-uint64(freed)) {
+			return freed
+		}
+	}
+}
+
+// itemCost is what a queued frame costs beside its bytes.
 const itemCost = 64
+
+// release returns by how much the engine's waiting bytes are less when u waits
+// for its connection no more, which closes for r, if that is not closeNone.
+func (u unicast) release(r CloseReason) (freed int) {
+	if u.share != nil {
+		freed = u.share.leave(r == CloseOverload)
+	}
+	return u.cost + freed
+}
 
 var outboundPool = sync.Pool{New: func() any { return new(outbound) }}
 
 func newOutbound() *outbound {
 	o := outboundPool.Get().(*outbound)
-	o.queue, o.stallPos = o.one[:0], -1
+	o.queue = o.one[:0]
+	o.stallPos.Store(-1)
 	return o
 }
 
@@ -90,22 +131,48 @@ func (c *Conn) backlog() backlog {
 	return b
 }
 
-// next returns the next frame and what it counts for in waiting bytes, 0 for a
-// broadcast; wire is nil at the end.
-func (b *backlog) next() (wire []byte, cost int) {
+// next returns the next frame, and where it waits unless it is a broadcast; wire
+// is nil at the end.
+func (b *backlog) next() (wire []byte, u *unicast) {
 	if b.cursor == nil {
-		return nil, 0
+		return nil, nil
 	}
 	if len(b.queue) > 0 && b.queue[0].after.seq <= b.cursor.seq {
-		u := b.queue[0]
+		u := &b.queue[0]
 		b.queue = b.queue[1:]
-		return u.wire, u.cost
+		return u.wire, u
 	}
 	if e := b.cursor.next.Load(); e != nil {
 		b.cursor = e
-		return e.wire, 0
+		return e.wire, nil
 	}
-	return nil, 0
+	return nil, nil
+}
+
+// endOfLog is the cursor of connections that get no broadcasts any more.
+var endOfLog = &entry{seq: math.MaxUint64}
+
+// leaveLog puts the broadcasts that c still lacks into its queue: what is
+// broadcast from now on does not concern it, and is not held for its sake. The
+// caller holds c.mu.
+func (c *Conn) leaveLog() {
+	b := c.backlog()
+	var queue []unicast
+	var queued, more int
+	for wire, u := b.next(); wire != nil; wire, u = b.next() {
+		if u == nil {
+			u = &unicast{wire: wire, cost: len(wire) + itemCost}
+			more += u.cost
+		}
+		queue = append(queue, unicast{wire, endOfLog, u.cost, u.share})
+		queued += len(wire)
+	}
+	c.cursor = endOfLog
+	if len(queue) > 0 {
+		o := c.outbox()
+		o.queue, o.head, o.queued = queue, 0, queued
+		c.loop.eng.waiting.Add(int64(more))
+	}
 }
 
 // outbox returns c.out, made if need be. The caller holds c.mu.
@@ -153,7 +220,7 @@ func (c *Conn) fetch() {
 	prefetch(unsafe.Pointer(unsafe.StringData(c.token)))
 	if c.out != nil {
 		prefetch(unsafe.Pointer(c.out))
-		prefetch(unsafe.Pointer(&c.out.held))
+		prefetch(unsafe.Pointer(&c.out.queued))
 	}
 	c.mu.Unlock()
 }
@@ -173,7 +240,6 @@ func (c *Conn) push(u unicast) {
 	}
 	o.queue = append(o.queue, u)
 	o.queued += len(u.wire)
-	o.held += u.cost
 }
 
 // overdue reports whether more waits for c than one connection may hold. The
@@ -200,10 +266,10 @@ func (c *Conn) resume() {
 func (c *Conn) block(progress bool) {
 	o := c.outbox()
 	c.blocked = true
-	if progress || o.stallPos < 0 {
+	if progress || o.stallPos.Load() < 0 {
 		o.progress = c.loop.eng.now()
 	}
-	if o.stallPos < 0 {
+	if o.stallPos.Load() < 0 {
 		c.loop.stalls.add(c, o)
 	}
 }
@@ -224,33 +290,36 @@ func (c *Conn) lose() {
 	c.drop(c.reason)
 }
 
-// drop gives up everything that waits for c and counts it. The caller holds
-// c.mu; c is not open any more.
-func (c *Conn) drop(r CloseReason) {
+// drop gives up everything that waits for c and counts it. It returns how many
+// waiting bytes are less for it. The caller holds c.mu; c is not open any more.
+func (c *Conn) drop(r CloseReason) (freed int) {
 	if o := c.out; o != nil && len(o.rest) > 0 && !o.last {
-		c.loop.eng.waiting.Add(-int64(o.restCost))
+		freed = o.restOf.release(r)
+		c.loop.eng.waiting.Add(-int64(freed))
 		c.loop.eng.stats.dropped[r].Add(1)
 	}
-	c.dropBacklog(r)
+	freed += c.dropBacklog(r)
 	c.settle()
+	return freed
 }
 
-// dropBacklog gives up the messages that have not begun to go out. The caller
-// holds c.mu.
-func (c *Conn) dropBacklog(r CloseReason) {
-	var frames, freed int64
-	for b := c.backlog(); ; frames++ {
-		wire, cost := b.next()
-		if wire == nil {
-			break
+// dropBacklog gives up the messages that have not begun to go out. It returns
+// how many waiting bytes are less for it. The caller holds c.mu.
+func (c *Conn) dropBacklog(r CloseReason) (freed int) {
+	frames := int64(0)
+	b := c.backlog()
+	for wire, u := b.next(); wire != nil; wire, u = b.next() {
+		frames++
+		if u != nil {
+			freed += u.release(r)
 		}
-		freed += int64(cost)
 	}
 	c.cursor = nil
 	if o := c.out; o != nil {
 		clear(o.queue)
-		o.queue, o.head, o.queued, o.held = nil, 0, 0, 0
+		o.queue, o.head, o.queued = nil, 0, 0
 	}
-	c.loop.eng.waiting.Add(-freed)
+	c.loop.eng.waiting.Add(-int64(freed))
 	c.loop.eng.stats.dropped[r].Add(frames)
+	return freed
 }

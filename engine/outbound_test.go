@@ -28,10 +28,10 @@ func TestQueueOfALaggardStaysSmall(t *testing.T) {
 	c, w := bareConn()
 	wire := []byte("frame")
 	for range 3 {
-		c.push(unicast{wire, c.cursor, len(wire)})
+		c.push(unicast{wire: wire, after: c.cursor, cost: len(wire)})
 	}
 	for range 100_000 {
-		c.push(unicast{wire, c.cursor, len(wire)})
+		c.push(unicast{wire: wire, after: c.cursor, cost: len(wire)})
 		w.advance(c, len(wire))
 	}
 	if n := cap(c.out.queue); n > 64 {
@@ -69,7 +69,7 @@ func TestBacklogInAnyPortions(t *testing.T) {
 					c.appendBroadcast(wire)
 				} else {
 					e.waiting.Add(int64(len(wire)))
-					c.push(unicast{wire, e.log.tail.Load(), len(wire)})
+					c.push(unicast{wire: wire, after: e.log.tail.Load(), cost: len(wire)})
 				}
 				continue
 			}

@@ -42,8 +42,8 @@ func (e *Engine) relieve(want int64) bool {
 	}
 	for _, c := range conns {
 		c.mu.Lock()
-		if o := c.out; c.state == stateOpen && o != nil && o.held+o.restCost > 0 {
-			loads = append(loads, load{c, o.held + o.restCost})
+		if o := c.out; c.state == stateOpen && o != nil && o.queued+o.restOf.cost > 0 {
+			loads = append(loads, load{c, o.queued + len(o.rest)})
 		}
 		c.mu.Unlock()
 	}
@@ -53,8 +53,9 @@ func (e *Engine) relieve(want int64) bool {
 		if freed >= want {
 			break
 		}
-		x.c.end(CloseOverload)
-		freed += int64(x.bytes)
+		x.c.mu.Lock()
+		freed += int64(x.c.closeLocked(CloseOverload, 0, ""))
+		x.c.mu.Unlock()
 	}
 	return freed > 0
 }

@@ -2,6 +2,8 @@ package engine
 
 import (
 	"fmt"
+	"gorelay/internal/wsclient"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -50,5 +52,64 @@ func TestDisconnect(t *testing.T) {
 	wantText(t, b, "still here")
 	if st := s.Stats(); st.Closed["disconnected"] != 2 || len(st.Dropped) != 0 {
 		t.Errorf("closed %v, dropped %v", st.Closed, st.Dropped)
+	}
+}
+
+// Who is disconnected and reads slowly gets what was accepted before, and nothing
+// that is broadcast after: nor is that held, or counted as dropped, for its sake.
+func TestDisconnectedGetsNoLaterBroadcasts(t *testing.T) {
+	s := serve(t, scripted{}, func(o *Options) { o.PingInterval = 0 })
+	slow, other := s.dialStalled("slow"), s.dial("other")
+	c := s.conn("slow")
+	s.fill("slow", c)
+	s.broadcast("before", 2)
+	wantText(t, other, "before")
+	s.send("slow", "last", 1)
+	if n := s.Disconnect("slow", 4001, "go away"); n != 1 {
+		t.Fatalf("%d closed", n)
+	}
+	c.mu.Lock()
+	if c.cursor != endOfLog {
+		t.Error("it holds the log")
+	}
+	c.mu.Unlock()
+	s.broadcast("after", 1)
+	wantText(t, other, "after")
+	var got []string
+	for {
+		_, p, err := slow.ReadMessage()
+		if ce, ok := err.(*wsclient.CloseError); ok && ce.Code == 4001 {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if p[0] != 'f' { // see fill
+			got = append(got, string(p))
+		}
+	}
+	if want := []string{"before", "last"}; !slices.Equal(got, want) {
+		t.Errorf("it got %q, want %q", got, want)
+	}
+	s.broadcast("after the close frame", 1)
+	_ = slow.Close()
+	await(t, "it is gone", func() bool { return s.descriptors() == 1 })
+	if st := s.Stats(); len(st.Dropped) != 0 || st.WaitingBytes != 0 {
+		t.Errorf("dropped %v, %d bytes wait", st.Dropped, st.WaitingBytes)
+	}
+}
+
+// The same where nothing waited: what is broadcast while the close frames pass
+// each other is no loss.
+func TestDisconnectedLosesNothing(t *testing.T) {
+	s := serve(t, scripted{}, func(o *Options) { o.PingInterval = 0 })
+	c := s.dial("a")
+	s.Disconnect("a", 4001, "go away")
+	s.broadcast("after", 0)
+	c.Mute = true
+	wantClose(t, c, 4001)
+	_ = c.Close()
+	await(t, "it is gone", func() bool { return s.descriptors() == 0 })
+	if d := s.Stats().Dropped; len(d) != 0 {
+		t.Errorf("dropped: %v", d)
 	}
 }

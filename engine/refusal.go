@@ -79,6 +79,7 @@ func (l *loop) refuseWith(c *Conn, answer []byte) {
 		c.deaf = true
 		c.outbox().closing = answer
 		l.writer.drain(c)
+		l.writer.report()
 	}
 	c.mu.Unlock()
 	l.endHandshake()

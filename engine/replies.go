@@ -74,8 +74,8 @@ func (c *Conn) sendOwn(wire []byte, ends ...int) {
 		ends = ends[whole:]
 		if n > sent { // the next one went out in part
 			o := c.outbox()
-			o.rest, o.restCost = slices.Clone(wire[n:ends[0]]), ends[0]-sent+itemCost
-			e.waiting.Add(int64(o.restCost))
+			o.rest, o.restOf = slices.Clone(wire[n:ends[0]]), unicast{cost: ends[0] - sent + itemCost}
+			e.waiting.Add(int64(o.restOf.cost))
 			sent, ends = ends[0], ends[1:]
 		}
 		c.block(n > 0)
@@ -84,7 +84,7 @@ func (c *Conn) sendOwn(wire []byte, ends ...int) {
 		}
 	}
 	for _, end := range ends {
-		u := unicast{slices.Clone(wire[sent:end]), c.cursor, end - sent + itemCost}
+		u := unicast{wire: slices.Clone(wire[sent:end]), after: c.cursor, cost: end - sent + itemCost}
 		e.waiting.Add(int64(u.cost))
 		c.push(u)
 		sent = end

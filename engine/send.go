@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 )
 
@@ -62,22 +63,26 @@ func (e *Engine) send(f Frame, tokens ...string) (matched int, err error) {
 		e.stats.unicasts.Add(1)
 		return 0, nil
 	}
-	// The frame is shared: together its connections hold it once.
-	cost := (f.Len()+len(conns)-1)/len(conns) + itemCost
-	need := int64(cost) * int64(len(conns))
-	if need > e.opts.MaxTotalPendingBytes {
+	u := unicast{wire: f.wire, cost: itemCost}
+	need := int64(f.Len()) + itemCost*int64(len(conns))
+	if need > e.opts.MaxTotalPendingBytes || f.Len() > math.MaxUint32 {
 		return 0, errNeverFits // nobody is closed for it
 	}
 	if !e.reserve(need) {
 		return 0, ErrSaturated
 	}
 	e.stats.unicasts.Add(1)
-	u := unicast{wire: f.wire, after: e.log.tail.Load(), cost: cost}
+	if len(conns) == 1 {
+		u.cost += f.Len()
+	} else {
+		u.share = newShare(len(conns), f.Len())
+	}
+	u.after = e.log.tail.Load()
 	for _, c := range conns {
 		if c.enqueue(u) {
 			matched++
 		} else {
-			e.waiting.Add(-int64(cost))
+			e.waiting.Add(-int64(u.release(CloseOverload))) // as a rule it was closed to make room, just now
 		}
 	}
 	return matched, nil

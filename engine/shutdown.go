@@ -64,8 +64,8 @@ func (e *Engine) closeAll(ctx context.Context) (err error) {
 			calm.Done()
 		})
 	}
-	// A handshake that looked at stopping just before it was set has entered
-	// its shard by now, and none will any more.
+	// A handshake or a client that identifies, which looked at stopping just before
+	// it was set, has entered its shard by now, and none will any more.
 	calm.Wait()
 	for _, s := range e.shards {
 		s.mu.Lock()

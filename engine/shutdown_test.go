@@ -182,3 +182,35 @@ func TestShutdownMeetsAHandshakeHalfway(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A client that identifies while a stop goes from shard to shard, and would move
+// into one that has been passed, is closed like the others.
+func TestIdentifyDuringShutdown(t *testing.T) {
+	s := serve(t, identifying(), func(o *Options) { o.Shards, o.PingInterval, o.MaxMessageRate = 4, 0, 0 })
+	in := func(shard uint32) string { // a token of that shard
+		for i := 0; ; i++ {
+			if token := fmt.Sprint("t", i); s.shardIndex(s.hash(token)) == shard {
+				return token
+			}
+		}
+	}
+	mover, _ := s.dial(in(3)), s.dial(in(1))
+	s.shards[2].mu.Lock() // the stop stands still behind shard 1
+	s.down = true
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	stopped := make(chan error, 1)
+	go func() { stopped <- s.Shutdown(ctx) }()
+	await(t, "the first shards are closed", func() bool { return s.open.Load() == 1 })
+	before := s.stats.framesIn.Load()
+	if err := mover.SendText(in(0)); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "it has identified", func() bool { return s.stats.framesIn.Load() > before })
+	s.shards[2].mu.Unlock()
+	wantClose(t, mover, 1001)
+	_ = mover.Close()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+}

@@ -14,7 +14,7 @@ type stallList struct {
 // add enters c. The caller holds c.mu.
 func (s *stallList) add(c *Conn, o *outbound) {
 	s.mu.Lock()
-	o.stallPos = len(s.conns)
+	o.stallPos.Store(int32(len(s.conns)))
 	s.conns = append(s.conns, c)
 	s.outs = append(s.outs, o)
 	first := len(s.conns) == 1
@@ -24,20 +24,19 @@ func (s *stallList) add(c *Conn, o *outbound) {
 	}
 }
 
-// remove takes o's connection out, if it is in. The caller holds its mu. One
-// that is in may be taken out on the loop's goroutine only.
+// remove takes o's connection out, if it is in. The caller holds its mu.
 func (s *stallList) remove(o *outbound) {
-	if o.stallPos < 0 {
+	if o.stallPos.Load() < 0 {
 		return
 	}
 	s.mu.Lock()
 	last := len(s.conns) - 1
-	i := o.stallPos
+	i := o.stallPos.Load()
 	s.conns[i], s.outs[i] = s.conns[last], s.outs[last]
-	s.outs[i].stallPos = i
+	s.outs[i].stallPos.Store(i)
 	s.conns[last], s.outs[last] = nil, nil
 	s.conns, s.outs = s.conns[:last], s.outs[:last]
-	o.stallPos = -1
+	o.stallPos.Store(-1)
 	s.mu.Unlock()
 }
 

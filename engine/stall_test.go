@@ -3,7 +3,9 @@ package engine
 import (
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -153,8 +155,8 @@ func TestRelievingTakesTheRestOfAMessage(t *testing.T) {
 	e := fullCrowd(2, "slow")
 	e.opts.MaxTotalPendingBytes = 3 * size
 	for _, c := range e.shards[0].conns {
-		c.out.rest, c.out.restCost = make([]byte, size), size+itemCost
-		e.waiting.Add(int64(c.out.restCost))
+		c.out.rest, c.out.restOf = make([]byte, size), unicast{cost: size + itemCost}
+		e.waiting.Add(int64(c.out.restOf.cost))
 	}
 	e.enterFull(7, "other")
 	if n, err := e.Send("other", textFrame(strings.Repeat("x", size))); n != 1 || err != nil {
@@ -206,6 +208,13 @@ func TestClosingDoesNotCopyTheFrame(t *testing.T) {
 func TestStalledSocketIsClosed(t *testing.T) {
 	s := serve(t, scripted{}, func(o *Options) { o.WriteTimeout, o.PingInterval = 300*time.Millisecond, 0 })
 	stalled := s.dialStalled("stalled")
+	await(t, "the clocks stand still", func() (still bool) {
+		still = true
+		for _, l := range s.loops {
+			onLoop(l, func() { still = still && !l.armed })
+		}
+		return still
+	})
 	s.fill("stalled", s.conn("stalled"))
 	await(t, "closed as stalled", func() bool { return s.Stats().Closed["write_stalled"] == 1 })
 	_ = stalled // it stays, and reads nothing
@@ -226,7 +235,7 @@ func TestStallListKeepsItsPlaces(t *testing.T) {
 			t.Fatalf("%d on the list, want %d", list.len(), len(in))
 		}
 		for i := range conns {
-			if pos := outs[i].stallPos; in[i] != (pos >= 0) || in[i] && (list.conns[pos] != conns[i] || list.outs[pos] != outs[i]) {
+			if pos := outs[i].stallPos.Load(); in[i] != (pos >= 0) || in[i] && (list.conns[pos] != conns[i] || list.outs[pos] != outs[i]) {
 				t.Fatalf("connection %d: in %v, position %d", i, in[i], pos)
 			}
 		}
@@ -247,5 +256,93 @@ func TestStallListKeepsItsPlaces(t *testing.T) {
 		list.remove(outs[(i+1)%len(outs)])
 		delete(in, (i+1)%len(outs))
 		check(in)
+	}
+}
+
+// One who has a large message in part, with something small behind it, makes as
+// much room as it holds: nobody else is closed for that.
+func TestRelievingTakesTheRestWithWhatWaitsBehindIt(t *testing.T) {
+	const size, conns = 100 << 10, 8
+	e := fullCrowd(conns, "slow")
+	e.writers.New = func() any { return &writer{eng: e} }
+	e.opts.MaxTotalPendingBytes = (conns + 1) * size
+	for _, c := range e.shards[0].conns {
+		c.mu.Lock()
+		c.out.rest, c.out.restOf = make([]byte, size), unicast{cost: size + itemCost}
+		e.waiting.Add(int64(c.out.restOf.cost) + 100)
+		c.push(unicast{wire: make([]byte, 36), after: e.log.tail.Load(), cost: 100})
+		c.mu.Unlock()
+	}
+	e.enterFull(conns, "other")
+	for i := range 2 {
+		if n, err := e.Send("other", textFrame(strings.Repeat("x", size))); n != 1 || err != nil {
+			t.Errorf("push %d: %d, %v", i, n, err)
+		}
+	}
+	if n := e.stats.closed[CloseOverload].Load(); n == 0 || n > 3 { // an eighth of the bound is freed beyond what is missing
+		t.Errorf("%d closed for two messages", n)
+	}
+}
+
+// A frame that several wait for counts until the last of them has it.
+func TestSharedFrameCountsToTheLast(t *testing.T) {
+	const size = 100 << 10
+	e := fullCrowd(3, "crowd")
+	w := &writer{eng: e}
+	f := textFrame(strings.Repeat("x", size))
+	if n, err := e.Send("crowd", f); n != 3 || err != nil {
+		t.Fatalf("Send = %d, %v", n, err)
+	}
+	for i, c := range slices.Clone(e.shards[0].conns) {
+		if waiting := e.waiting.Load(); waiting < size {
+			t.Errorf("%d bytes wait for the last %d of three", waiting, 3-i)
+		}
+		c.mu.Lock()
+		if w.advance(c, f.Len()/2); i == 1 {
+			c.closeLocked(CloseGone, 0, "")
+		} else {
+			w.advance(c, f.Len()-f.Len()/2)
+		}
+		c.mu.Unlock()
+	}
+	if waiting := e.waiting.Load(); waiting != 0 {
+		t.Errorf("%d bytes wait for nobody", waiting)
+	}
+}
+
+// Publishers that make room take connections off the list while their loops do.
+func TestRelievingBesideTheLoop(t *testing.T) {
+	for range 10 {
+		relieveBesideTheLoop(t)
+	}
+}
+
+func relieveBesideTheLoop(t *testing.T) {
+	const n, size = 2000, 1000
+	e := fullCrowd(n, "slow")
+	e.writers.New = func() any { return &writer{eng: e} }
+	e.opts.MaxTotalPendingBytes = 2 * n * size
+	conns := slices.Clone(e.shards[0].conns)
+	for i, c := range conns {
+		c.out.rest, c.out.restOf = make([]byte, size), unicast{cost: size + i}
+		e.waiting.Add(int64(c.out.restOf.cost))
+	}
+	var both sync.WaitGroup
+	both.Go(func() { // as the loop: every second socket takes all that it lacks
+		for i := 0; i < n; i += 2 {
+			c := conns[i]
+			c.mu.Lock()
+			if c.out != nil {
+				e.waiting.Add(-int64(c.out.restOf.release(closeNone)))
+				c.out.rest, c.blocked = nil, false
+				c.settle()
+			}
+			c.mu.Unlock()
+		}
+	})
+	both.Go(func() { e.relieve(10 * n * size) })
+	both.Wait()
+	if waiting := e.waiting.Load(); waiting != 0 || e.loops[0].stalls.len() != 0 {
+		t.Errorf("%d bytes wait, %d are on the list", waiting, e.loops[0].stalls.len())
 	}
 }

@@ -226,3 +226,37 @@ func TestDiskWithABadSpot(t *testing.T) {
 	u.pass(loadAhead + bearUnread)
 	u.want(0, count+1)
 }
+
+// While the disk does not read, what is near and due, but has to wait for what is
+// not, is no reason to stay awake.
+func TestDiskThatReadsNothingLetsSleep(t *testing.T) {
+	u := listenUnread(t)
+	load := func(what string, until func() bool) {
+		for range 100 {
+			if until() {
+				return
+			}
+			u.delayed.load()
+		}
+		t.Fatalf("never %s", what)
+	}
+	near := u.delayed.near
+	u.schedule(20*loadBatch, 5000)
+	u.began = u.began.Add(-4 * time.Second)
+	load("two batches near", func() bool { return near.Len() >= 2*loadBatch })
+	// One among those that are being read: what comes after it is near before it.
+	held := u.delayed.loaded + 10
+	u.schedule(1, held)
+	n := near.Len() + 4*loadBatch
+	load("four more", func() bool { return near.Len() >= n })
+	u.vault.lost = everything
+	load("a batch that cannot be read", func() bool { return len(u.delayed.loading) > 0 })
+	u.pass(max(0, int(held)+50-int(u.now())))
+	next, _ := near.Next()
+	if now := uint64(u.now()); next > now || next <= u.delayed.sendable() {
+		t.Fatalf("what is near is due at %d, now is %d, up to %d may be sent: that is no wait", next, now, u.delayed.sendable())
+	}
+	if wait := u.delayed.sleep(); wait <= 0 {
+		t.Errorf("it goes on at once, though the disk is asked again in %d ms only", int64(u.delayed.retry)-u.now())
+	}
+}

@@ -141,27 +141,27 @@ func (w *writer) advance(c *Conn, n int) {
 		o.rest = o.rest[k:]
 		n -= k
 		if len(o.rest) == 0 {
-			freed += o.restCost
-			o.rest, o.restCost = nil, 0
+			freed += o.restOf.release(closeNone)
+			o.rest, o.restOf = nil, unicast{}
 			w.frames++
 		}
 	}
 	b := c.backlog()
 	for n > 0 {
-		wire, cost := b.next()
-		if cost > 0 {
-			o.queue[o.head] = unicast{}
+		wire, at := b.next()
+		var u unicast // of a broadcast: nothing
+		if at != nil {
+			u, *at = *at, unicast{}
 			o.head++
 			o.queued -= len(wire)
-			o.held -= cost
 		}
 		if n < len(wire) {
 			o = c.outbox()
-			o.rest, o.restCost = wire[n:], cost
+			o.rest, o.restOf = wire[n:], unicast{cost: u.cost, share: u.share}
 			break
 		}
 		n -= len(wire)
-		freed += cost
+		freed += u.release(closeNone)
 		w.frames++
 	}
 	c.cursor = b.cursor
