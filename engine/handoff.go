@@ -209,7 +209,8 @@ func (l *loop) handOff(c *Conn, read []byte) {
 		l.refuseWith(c, e.stoppingAnswer())
 		return
 	}
-	if e.http.open.Add(1) > int64(e.opts.MaxHTTPConns) {
+	most := int64(e.opts.MaxHTTPConns)
+	if e.http.open.Add(1) > most && !(l.endIdlest() && e.http.open.Load() <= most) {
 		e.http.open.Add(-1)
 		e.stats.full.Add(1)
 		l.refuseWith(c, e.busyAnswer())

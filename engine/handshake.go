@@ -224,11 +224,15 @@ func (u *upgrader) Write(p []byte) (int, error) {
 
 // judge decides on a complete head. Without a refusal, answer is the 101.
 func (u *upgrader) judge(head []byte) (token string, refusal *Refusal) {
-	u.in.Reset(head)
 	u.answer, u.token, u.refusal = u.answer[:0], "", nil
-	if r := readRequest(head, &u.request); r != nil {
-		return "", r
+	odd, refused := readRequest(head, &u.request)
+	if refused != nil {
+		return "", refused
 	}
+	if odd {
+		head = plainUpgrade(head)
+	}
+	u.in.Reset(head)
 	_, err := u.up.Upgrade(u)
 	u.in.Reset(nil)
 	if err == nil {

@@ -44,6 +44,16 @@ func TestHandshakeAnswers(t *testing.T) {
 		status     int
 	}{
 		{"good", goodHead, 101},
+		{"a list in Connection", change("Connection: Upgrade", "Connection: keep-alive, Upgrade"), 101},
+		{"two lines of Connection", change("Connection: Upgrade", "Connection: keep-alive\r\nConnection: Upgrade"), 101},
+		{"the other way round", change("Connection: Upgrade", "Connection: upgrade\r\nConnection: keep-alive"), 101},
+		{"tabs in Connection", change("Connection: Upgrade", "Connection: keep-alive\t,\tUpgrade"), 101},
+		{"a list of upgrades", change("Upgrade: websocket", "Upgrade: h2c, WebSocket"), 101},
+		{"two upgrades", change("Upgrade: websocket", "Upgrade: websocket\r\nUpgrade: h2c"), 101},
+		{"a list with nothing in it", change("Connection: Upgrade", "Connection: ,,Upgrade,"), 101},
+		{"the longest head, in lists", paddedHead(maxHead), 101},
+		{"a list without the upgrade", change("Connection: Upgrade", "Connection: keep-alive, Upgrades"), 400},
+		{"lists without the upgrade", change("Upgrade: websocket", "Upgrade: h2c\r\nUpgrade: websockets"), 400},
 		{"POST", change("GET", "POST"), 405},
 		{"HTTP/1.0", change("HTTP/1.1", "HTTP/1.0"), 400},
 		{"no host", change("Host: h\r\n", ""), 400},

@@ -62,29 +62,32 @@ func requestTarget(line []byte) (target []byte, ok bool) {
 // readRequest takes from a complete head what a Handler may judge by, and
 // refuses what ws.Upgrader lets pass: header fields that must be unique but
 // are not, and a key that is not 16 bytes in base64 (RFC 6455 section 4.2.1).
-// Everything else is ws.Upgrader's to judge.
-func readRequest(head []byte, r *Request) *Refusal {
+// Everything else is ws.Upgrader's to judge. odd says that the head asks for the
+// upgrade in a way that is as good and that ws.Upgrader does not read: see
+// plainUpgrade.
+func readRequest(head []byte, r *Request) (odd bool, refused *Refusal) {
 	*r = Request{}
 	line, rest, _ := bytes.Cut(head, []byte("\r\n"))
 	r.Target, _ = requestTarget(line)
 	if bytes.IndexByte(line, '\n') >= 0 {
-		return &Refusal{statusBadRequest, "malformed request line"}
+		return false, &Refusal{statusBadRequest, "malformed request line"}
 	}
 	var keys, versions, hosts int
+	var connection, upgrade listField
 	for len(rest) > 2 {
 		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
 		name, value, ok := bytes.Cut(line, []byte{':'})
 		if !ok || len(name) == 0 || bytes.ContainsAny(name, " \t") || bytes.IndexByte(line, '\n') >= 0 {
 			// A bare line feed too: ws.Upgrader takes it for a line's end, and
 			// what follows it would be judged by nobody.
-			return &Refusal{statusBadRequest, "malformed header line"}
+			return false, &Refusal{statusBadRequest, "malformed header line"}
 		}
 		value = bytes.Trim(value, " \t")
 		switch {
 		case equalFold(name, "Sec-WebSocket-Key"):
 			keys++
 			if !validKey(value) {
-				return &Refusal{statusBadRequest, "Sec-WebSocket-Key must be 16 bytes in base64"}
+				return false, &Refusal{statusBadRequest, "Sec-WebSocket-Key must be 16 bytes in base64"}
 			}
 		case equalFold(name, "Sec-WebSocket-Version"):
 			versions++
@@ -93,12 +96,49 @@ func readRequest(head []byte, r *Request) *Refusal {
 			r.Host = value
 		case equalFold(name, "Origin"):
 			r.Origin = value
+		case equalFold(name, "Connection"):
+			connection.add(value, "upgrade")
+		case equalFold(name, "Upgrade"):
+			upgrade.add(value, "websocket")
 		}
 	}
 	if keys > 1 || versions > 1 || hosts > 1 {
-		return &Refusal{statusBadRequest, "Host, Sec-WebSocket-Key and Sec-WebSocket-Version must not be repeated"}
+		return false, &Refusal{statusBadRequest, "Host, Sec-WebSocket-Key and Sec-WebSocket-Version must not be repeated"}
 	}
-	return nil
+	return connection.has && upgrade.has && !(connection.plain && upgrade.alone), nil
+}
+
+// listField is a header field whose value is a list: several lines are one list
+// (RFC 9110 section 5.3), as the Connection and Upgrade that RFC 6455 section
+// 4.2.1 asks for.
+type listField struct {
+	has   bool // the member that is wanted
+	alone bool // which is all there is
+	plain bool // one line, without tabs and empty members
+	lines int
+}
+
+func (f *listField) add(value []byte, wanted string) {
+	f.lines++
+	f.alone = f.lines == 1 && equalFold(value, wanted)
+	f.plain = f.lines == 1 && bytes.IndexByte(value, '\t') < 0
+	for member := range bytes.SplitSeq(value, []byte{','}) {
+		member = bytes.Trim(member, " \t")
+		f.has = f.has || equalFold(member, wanted)
+		f.plain = f.plain && len(member) > 0
+	}
+}
+
+// plainUpgrade rewrites a head so that Connection and Upgrade have nothing but
+// the upgrade to WebSocket. What else they list is not for this relay.
+func plainUpgrade(head []byte) []byte {
+	plain := make([]byte, 0, len(head)+len("Connection: Upgrade\r\nUpgrade: websocket\r\n"))
+	for line := range bytes.Lines(head[:len(head)-len("\r\n")]) {
+		if name, _, _ := bytes.Cut(line, []byte{':'}); !equalFold(name, "Connection") && !equalFold(name, "Upgrade") {
+			plain = append(plain, line...)
+		}
+	}
+	return append(plain, "Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"...)
 }
 
 // equalFold compares a header field's name.

@@ -20,6 +20,12 @@ func claimsWS(target []byte) bool {
 	return string(path) == "/ws"
 }
 
+// paddedHead is goodHead with another Connection line, n bytes long.
+func paddedHead(n int) string {
+	front := strings.Replace(goodHead, "\r\n\r\n", "\r\nConnection:close\r\nX: ", 1)
+	return front + strings.Repeat("x", n-len(front)-4) + "\r\n\r\n"
+}
+
 // longHead is a head of exactly n bytes.
 func longHead(n int) string {
 	const front, back = "GET /ws HTTP/1.1\r\nX: ", "\r\n\r\n"
@@ -121,7 +127,7 @@ func TestReadRequest(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var r Request
-			refusal := readRequest([]byte(tt.head), &r)
+			_, refusal := readRequest([]byte(tt.head), &r)
 			if tt.status != 0 {
 				if refusal == nil || refusal.Status != tt.status {
 					t.Fatalf("refusal %v, want status %d", refusal, tt.status)
@@ -143,13 +149,13 @@ func TestReadRequest(t *testing.T) {
 func TestNothingHidesBehindABareLineFeed(t *testing.T) {
 	head := strings.Replace(goodHead, "Host: h\r\n", "Host: h\r\nX: y\nOrigin: https://evil.example\r\n", 1)
 	var r Request
-	if refusal := readRequest([]byte(head), &r); refusal == nil && string(r.Origin) != "https://evil.example" {
+	if _, refusal := readRequest([]byte(head), &r); refusal == nil && string(r.Origin) != "https://evil.example" {
 		t.Errorf("passed with origin %q", r.Origin)
 	}
 }
 
 func FuzzJudgeHead(f *testing.F) {
-	for _, head := range []string{goodHead, "GET /ws HTTP/1.1\n\n", "\x00", "GET /health HTTP/1.1\r\n\r\n", longHead(300)} {
+	for _, head := range []string{goodHead, strings.Replace(goodHead, "Upgrade: websocket", "upgrade: h2c, websocket\r\nconnection:", 1), "GET /ws HTTP/1.1\n\n", "\x00", "GET /health HTTP/1.1\r\n\r\n", longHead(300)} {
 		f.Add([]byte(head))
 	}
 	f.Fuzz(func(t *testing.T, head []byte) {
@@ -159,7 +165,15 @@ func FuzzJudgeHead(f *testing.F) {
 			return
 		}
 		var r Request
-		refusal := readRequest(head[:size], &r)
+		odd, refusal := readRequest(head[:size], &r)
+		if odd && refusal == nil {
+			var again Request
+			plain := plainUpgrade(head[:size])
+			odd, refusal := readRequest(plain, &again)
+			if odd || refusal != nil || !bytes.Equal(again.Target, r.Target) || !bytes.Equal(again.Host, r.Host) || !bytes.Equal(again.Origin, r.Origin) {
+				t.Fatalf("made plain: %q is odd: %v, %v; %q, then %q", plain, odd, refusal, r, again)
+			}
+		}
 		std, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head[:size])))
 		if err != nil || refusal != nil {
 			return

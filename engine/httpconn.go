@@ -29,6 +29,10 @@ const (
 	// patience.
 	partialRequest = receiveBuffer
 	partialTime    = 1000
+
+	// idleLeast is for how long, in milliseconds, nothing has come on a connection
+	// that makes room for another.
+	idleLeast = 1000
 )
 
 // httpConn is a connection of HTTP's that its loop serves, as long as Answer
@@ -284,6 +288,39 @@ func (l *loop) expireIdle() {
 	if l.idle != nil {
 		l.idle.Reset(next)
 	}
+}
+
+// endIdlest closes the connection that has been silent for longest between two
+// requests, so that those who keep theirs and send nothing do not keep others
+// out. It reports whether there was one; otherwise it asks the other loops, for
+// the sake of who comes next.
+func (l *loop) endIdlest() bool {
+	if h := l.idlest(); h != nil {
+		h.end()
+		return true
+	}
+	for _, o := range l.eng.loops {
+		if o != l {
+			o.run(func() {
+				if h := o.idlest(); h != nil {
+					h.end()
+				}
+			})
+		}
+	}
+	return false
+}
+
+// idlest is the connection that has been silent for longest, nil if none has been
+// silent for idleLeast.
+func (l *loop) idlest() (idlest *httpConn) {
+	since := l.eng.now() - idleLeast
+	for _, h := range l.https {
+		if h.known && h.partial == nil && h.since <= since {
+			idlest, since = h, h.since
+		}
+	}
+	return idlest
 }
 
 // endHTTP closes what the loop has of HTTP: the listener is closed. What has

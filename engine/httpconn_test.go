@@ -311,6 +311,33 @@ func TestLastAnswer(t *testing.T) {
 	}
 }
 
+// When all places are taken, whoever has been silent between two requests for
+// longest makes room for a newcomer.
+func TestTheIdlestMakesRoom(t *testing.T) {
+	s := serveInPlace(t, time.Hour, func(o *Options) { o.MaxHTTPConns, o.Loops = 2, 1 })
+	first, second := s.connect(0), s.connect(0)
+	for _, c := range []net.Conn{first, second, first} {
+		s.write(c, put("a"))
+		wantRead(t, c, "a\n")
+	}
+	if r := s.answerTo("GET /health HTTP/1.1\r\nHost: h\r\n\r\n"); r.Status != 503 {
+		t.Errorf("while both are in use: %d", r.Status)
+	}
+	l := s.loops[0]
+	onLoop(l, func() { // as if that time had passed
+		l.https[0].since -= idleLeast
+		l.https[1].since -= idleLeast + 1
+	})
+	third := s.connect(0)
+	s.write(third, put("c"))
+	wantRead(t, third, "c\n")
+	if n, err := second.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("the idlest: %d, %v", n, err)
+	}
+	s.write(first, put("b"))
+	wantRead(t, first, "b\n")
+}
+
 // Connections on the loops count as those that are handed over.
 func TestMaxHTTPConnsCountsThoseOnTheLoops(t *testing.T) {
 	s := serveInPlace(t, time.Hour, func(o *Options) { o.MaxHTTPConns = 2 })
