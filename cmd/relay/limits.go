@@ -42,6 +42,17 @@ func raiseHint(n int) string {
 	return fmt.Sprintf("raise it with: ulimit -n %d (systemd: LimitNOFILE=%d, docker: --ulimit nofile=%d)", n, n, n)
 }
 
+// tooFewFiles says what takes so many files that none are left for connections.
+func tooFewFiles(files uint64, loops, shards int) error {
+	own := filesPerLoop*loops + filesPerShard*shards
+	if uint64(own) < files/2 {
+		return fmt.Errorf("the open-file limit of %d leaves none for connections; %s", files, raiseHint(minFiles))
+	}
+	enough := ownFiles + mostHTTP + mostShakes + own + minFiles
+	return fmt.Errorf("the open-file limit of %d leaves none for connections: loops (%d) and shards (%d) take %d of it; choose fewer, or %s",
+		files, loops, shards, own, raiseHint(enough))
+}
+
 // thisMachine raises the soft open-file limit to the hard one and looks at
 // what derived settings depend on. On an error the limit is what it was.
 func thisMachine() (machine, error) {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"testing/fstest"
 
@@ -58,5 +60,27 @@ func TestMemoryOf(t *testing.T) {
 				t.Errorf("got %d, want %d", got, tc.want)
 			}
 		})
+	}
+}
+
+// Where the settings are what takes the files, they are named, and what is
+// advised is enough.
+func TestTooFewFilesNamesTheCause(t *testing.T) {
+	for _, c := range []struct {
+		files         uint64
+		loops, shards int
+		want          string
+	}{
+		{64, 2, 4, "64 leaves none for connections; raise it with: ulimit -n 1024 "},
+		{20000, 2, 65536, "20000 leaves none for connections: loops (2) and shards (65536) take 65544 of it; choose fewer, or raise it with: ulimit -n 68144 "},
+	} {
+		text := tooFewFiles(c.files, c.loops, c.shards).Error()
+		if !strings.Contains(text, c.want) {
+			t.Errorf("%q, want %q in it", text, c.want)
+		}
+		var enough uint64
+		if _, err := fmt.Sscanf(text[strings.Index(text, "-n ")+3:], "%d", &enough); err != nil || newBudget(enough, c.loops, c.shards).connections < 1 {
+			t.Errorf("%q: %d are not enough, %v", text, enough, err)
+		}
 	}
 }

@@ -72,7 +72,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	if files.connections < 1 {
-		return fail(stderr, fmt.Errorf("the open-file limit of %d leaves none for connections; %s", m.files, raiseHint(minFiles)))
+		return fail(stderr, tooFewFiles(m.files, l.config.loops(m), l.config.shards(m)))
 	}
 	return serve(l.config, m, files, logger)
 }

@@ -69,7 +69,7 @@ func TestValues(t *testing.T) {
 		{"loops", "0", 0}, {"loops", "4096", nil}, {"shards", "1", 1},
 		{"log_level", "WARN", "warn"}, {"log_level", "loud", nil}, {"log_format", "json", "json"}, {"log_format", "xml", nil},
 		{"allowed_origins", "*", []string{"*"}}, {"allowed_origins", " https://a.example , http://b:8080,", []string{"https://a.example", "http://b:8080"}}, {"allowed_origins", "null", []string{"null"}},
-		{"allowed_origins", "a.example", nil}, {"allowed_origins", "https://a.example/path", nil}, {"allowed_origins", ",", nil}, {"allowed_origins", "https://", nil},
+		{"allowed_origins", "a.example", nil}, {"allowed_origins", "https://a.example/path", nil}, {"allowed_origins", ",", nil}, {"allowed_origins", "https://", nil}, {"allowed_origins", "https://*.example.com", nil}, {"allowed_origins", "https://a.example,*", []string{"https://a.example", "*"}},
 	} {
 		s := find(t, tc.key)
 		c := Default()

@@ -213,14 +213,14 @@ func validHost(h string) (string, bool) {
 }
 
 // validOrigin accepts "*", "null" and scheme://host[:port] (RFC 6454 section
-// 6.2). A browser sends nothing behind the port.
+// 6.2). A browser sends nothing behind the port, and patterns there are none.
 func validOrigin(o string) bool {
 	if o == "*" || o == "null" {
 		return true
 	}
 	scheme, host, ok := strings.Cut(o, "://")
 	return ok && scheme != "" && host != "" && !strings.ContainsFunc(o[len(scheme)+3:], func(r rune) bool {
-		return r == '/' || r == '?' || r == '#' || unicode.IsSpace(r) || unicode.IsControl(r)
+		return r == '/' || r == '?' || r == '#' || r == '*' || unicode.IsSpace(r) || unicode.IsControl(r)
 	})
 }
 
