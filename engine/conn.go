@@ -261,6 +261,5 @@ func (c *Conn) Identify(token string) {
 	if c.state != stateOpen || c.token == token || e.stopping.Load() { // a stop goes from shard to shard, see closeAll
 		return
 	}
-	e.shards[c.shard].remove(c)
-	e.assign(c, token)
+	e.move(c, token)
 }

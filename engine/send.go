@@ -29,8 +29,7 @@ func (e *Engine) Send(token string, f Frame) (matched int, err error) {
 }
 
 // Multicast is Send for several tokens, each given once: for all of their
-// connections, or for none. A connection that identifies anew during the call,
-// from a token that was not looked up yet to one that was, may be left out.
+// connections, or for none.
 func (e *Engine) Multicast(tokens []string, f Frame) (matched int, err error) {
 	matched, err = e.send(f, tokens...)
 	return matched, e.counted(err)
@@ -53,11 +52,10 @@ func (e *Engine) send(f Frame, tokens ...string) (matched int, err error) {
 	}
 	var few [8]*Conn
 	conns := few[:0]
-	for _, token := range tokens {
-		conns = e.matching(conns, token)
-	}
-	if len(tokens) > 1 {
-		conns = once(conns)
+	if len(tokens) == 1 {
+		conns = e.matching(conns, tokens[0])
+	} else {
+		conns = e.matchingAny(conns, tokens)
 	}
 	if len(conns) == 0 {
 		e.stats.unicasts.Add(1)
@@ -88,21 +86,28 @@ func (e *Engine) send(f Frame, tokens ...string) (matched int, err error) {
 	return matched, nil
 }
 
-// once removes, in place, connections that stand further in front: one that
-// moves to another of the tokens meanwhile is found under both.
-func once(conns []*Conn) []*Conn {
-	seen := make(map[*Conn]struct{}, len(conns))
-	return slices.DeleteFunc(conns, func(c *Conn) bool {
-		_, again := seen[c]
-		seen[c] = struct{}{}
-		return again
-	})
-}
-
 // matching appends the connections that are open under token to conns.
 func (e *Engine) matching(conns []*Conn, token string) []*Conn {
 	hash := e.hash(token)
 	return e.shards[e.shardIndex(hash)].matching(conns, uint32(hash), token)
+}
+
+// matchingAny appends the connections that are open under one of these tokens, as
+// of one moment: a connection that identifies anew is under one or the other.
+func (e *Engine) matchingAny(conns []*Conn, tokens []string) []*Conn {
+	hashes, shards := make([]uint64, len(tokens)), make([]uint32, len(tokens))
+	for i, token := range tokens {
+		hashes[i] = e.hash(token)
+		shards[i] = e.shardIndex(hashes[i])
+	}
+	slices.Sort(shards)
+	shards = slices.Compact(shards)
+	e.lockShards(shards)
+	for i, token := range tokens {
+		conns = e.shards[e.shardIndex(hashes[i])].matchingLocked(conns, uint32(hashes[i]), token)
+	}
+	e.unlockShards(shards)
+	return conns
 }
 
 // fetchConn begins to load from memory what is needed to find the connection

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"unsafe"
@@ -46,48 +47,96 @@ func newShard(e *Engine) *shard {
 	return s
 }
 
+// placeOf is the hash of c under token, whose shard it tells.
+func (e *Engine) placeOf(c *Conn, token string) uint64 {
+	if token != "" {
+		return e.hash(token)
+	}
+	return uint64(c.fd) * 0x9e3779b97f4a7c15 // Knuth's multiplicative hash
+}
+
 // assign puts c, which is in no shard, into the shard of token. The caller
 // holds c.mu.
 func (e *Engine) assign(c *Conn, token string) {
-	hash := uint64(c.fd) * 0x9e3779b97f4a7c15 // Knuth's multiplicative hash
-	if token != "" {
-		hash = e.hash(token)
+	hash := e.placeOf(c, token)
+	s := e.shards[e.shardIndex(hash)]
+	s.mu.Lock()
+	s.enter(c, token, hash)
+	s.mu.Unlock()
+	s.catchUp(c)
+}
+
+// move puts c from its shard into that of token, in one step: who looks for both
+// tokens at once finds it under one of them. The caller holds c.mu.
+func (e *Engine) move(c *Conn, token string) {
+	hash := e.placeOf(c, token)
+	from, to := c.shard, e.shardIndex(hash)
+	both := []uint32{min(from, to), max(from, to)}
+	both = slices.Compact(both)
+	e.lockShards(both)
+	e.shards[from].leave(c)
+	e.shards[to].enter(c, token, hash)
+	e.unlockShards(both)
+	e.shards[to].catchUp(c)
+}
+
+// lockShards locks several, whose indexes are sorted: all who do that do it in
+// the same order.
+func (e *Engine) lockShards(all []uint32) {
+	for _, i := range all {
+		e.shards[i].mu.Lock()
 	}
-	c.token, c.hash, c.shard = token, uint32(hash), e.shardIndex(hash)
-	s := e.shards[c.shard]
-	s.add(c)
-	// A broadcast may have swept the shard before c was in it, or have left c
-	// for a later slice of the shard it came from.
+}
+
+func (e *Engine) unlockShards(all []uint32) {
+	for _, i := range all {
+		e.shards[i].mu.Unlock()
+	}
+}
+
+// enter takes c in. The caller holds c.mu and mu.
+func (s *shard) enter(c *Conn, token string, hash uint64) {
+	c.token, c.hash, c.shard = token, uint32(hash), s.eng.shardIndex(hash)
+	s.roster.insert(c)
+}
+
+// catchUp has the worker look at c, which is new: a broadcast may have swept the
+// shard before c was in it, or have left c for a later slice of the shard it came
+// from. The caller holds c.mu.
+func (s *shard) catchUp(c *Conn) {
 	if c.cursor.next.Load() != nil && !c.blocked && !c.dirty {
 		c.dirty = true
 		s.wakeFor(c)
 	}
 }
 
-// add takes c in, whose token, hash and shard are set. The caller holds c.mu.
-func (s *shard) add(c *Conn) {
-	s.mu.Lock()
-	s.roster.insert(c)
-	s.mu.Unlock()
-}
-
 // remove takes c out. The caller holds c.mu.
 func (s *shard) remove(c *Conn) {
 	s.mu.Lock()
+	s.leave(c)
+	s.mu.Unlock()
+}
+
+// leave is remove for a caller that holds mu too.
+func (s *shard) leave(c *Conn) {
 	// The last connection fills the gap. It has been visited by a running
 	// sweep, which goes downwards, unless none has: then sweep shrinks too.
 	s.roster.remove(c)
 	s.sweep = min(s.sweep, len(s.conns))
-	s.mu.Unlock()
 }
 
 // matching appends the connections of token to dst.
 func (s *shard) matching(dst []*Conn, hash uint32, token string) []*Conn {
 	s.mu.Lock()
+	dst = s.matchingLocked(dst, hash, token)
+	s.mu.Unlock()
+	return dst
+}
+
+func (s *shard) matchingLocked(dst []*Conn, hash uint32, token string) []*Conn {
 	for c := s.find(hash, token); c != nil; c = s.following(c) {
 		dst = append(dst, c)
 	}
-	s.mu.Unlock()
 	return dst
 }
 
