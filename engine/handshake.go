@@ -149,7 +149,11 @@ func (l *loop) takeHead(c *Conn, data []byte) bool {
 func (l *loop) upgrade(c *Conn, head, tail []byte) {
 	token, refusal := l.upgrader.judge(head)
 	if refusal != nil {
-		l.refuse(c, refusal)
+		answer := refusal.wire()
+		if bytes.HasPrefix(head, []byte("HEAD ")) { // RFC 9110 section 9.3.2: no body
+			answer = answer[:len(answer)-refusal.bodyLen()]
+		}
+		l.refuseWith(c, answer)
 		return
 	}
 	e := l.eng

@@ -201,6 +201,21 @@ func TestHandshakeAbandoned(t *testing.T) {
 	await(t, "free", func() bool { return s.descriptors() == 0 && s.pendingHandshakes() == 0 })
 }
 
+// The answer to a HEAD has no body, however long it says that a GET's would be.
+func TestRefusedHeadHasNoBody(t *testing.T) {
+	s := serve(t, scripted{}, nil)
+	c := s.connect(0)
+	s.write(c, []byte(strings.Replace(goodHead, "GET", "HEAD", 1)))
+	answer, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, body, _ := strings.Cut(string(answer), "\r\n\r\n")
+	if !strings.HasPrefix(head, "HTTP/1.1 405 ") || body != "" {
+		t.Errorf("%q", answer)
+	}
+}
+
 // Refusals count as sent at once.
 func TestRefusalsAreCounted(t *testing.T) {
 	s := serve(t, scripted{}, nil)

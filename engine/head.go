@@ -72,7 +72,7 @@ func readRequest(head []byte, r *Request) (odd bool, refused *Refusal) {
 	if bytes.IndexByte(line, '\n') >= 0 {
 		return false, &Refusal{statusBadRequest, "malformed request line"}
 	}
-	var keys, versions, hosts int
+	var keys, versions, hosts, origins int
 	var connection, upgrade listField
 	for len(rest) > 2 {
 		line, rest, _ = bytes.Cut(rest, []byte("\r\n"))
@@ -95,6 +95,7 @@ func readRequest(head []byte, r *Request) (odd bool, refused *Refusal) {
 			hosts++
 			r.Host = value
 		case equalFold(name, "Origin"):
+			origins++
 			r.Origin = value
 		case equalFold(name, "Connection"):
 			connection.add(value, "upgrade")
@@ -102,8 +103,8 @@ func readRequest(head []byte, r *Request) (odd bool, refused *Refusal) {
 			upgrade.add(value, "websocket")
 		}
 	}
-	if keys > 1 || versions > 1 || hosts > 1 {
-		return false, &Refusal{statusBadRequest, "Host, Sec-WebSocket-Key and Sec-WebSocket-Version must not be repeated"}
+	if keys > 1 || versions > 1 || hosts > 1 || origins > 1 {
+		return false, &Refusal{statusBadRequest, "Host, Origin, Sec-WebSocket-Key and Sec-WebSocket-Version must not be repeated"}
 	}
 	return connection.has && upgrade.has && !(connection.plain && upgrade.alone), nil
 }

@@ -116,6 +116,7 @@ func TestReadRequest(t *testing.T) {
 		{"no host", strings.Replace(goodHead, "Host: h\r\n", "", 1), 0, "", ""}, // ws.Upgrader refuses it
 		{"two hosts", with("Host: i\r\n"), 400, "", ""},
 		{"two keys", with("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"), 400, "", ""},
+		{"two origins", with("Origin: https://a.example\r\norigin: https://b.example\r\n"), 400, "", ""},
 		{"two versions", with("sec-websocket-version: 13\r\n"), 400, "", ""},
 		{"short key", strings.Replace(goodHead, "dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZQ==", 1), 400, "", ""},
 		{"key of 17 bytes", strings.Replace(goodHead, "dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZWE=", 1), 400, "", ""},

@@ -64,8 +64,11 @@ func (r *Refusal) wire() []byte {
 		extra = fmt.Sprintf("Retry-After: %d\r\n", retryAfterSeconds)
 	}
 	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\n%sContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s\n",
-		r.Status, statusText(r.Status), extra, len(r.Reason)+1, r.Reason)
+		r.Status, statusText(r.Status), extra, r.bodyLen(), r.Reason)
 }
+
+// bodyLen is the length of the body: the reason, and the end of its line.
+func (r *Refusal) bodyLen() int { return len(r.Reason) + 1 }
 
 // refuse answers a handshake with an error status and closes.
 func (l *loop) refuse(c *Conn, r *Refusal) { l.refuseWith(c, r.wire()) }

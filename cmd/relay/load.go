@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"gorelay/api"
@@ -168,6 +169,8 @@ func (l *loaded) validate(path string) error {
 		l.warn("the API key is the well-known default, so anyone can push; set api_key in %s or RELAY_API_KEY", path)
 	case strings.TrimSpace(c.APIKey) != c.APIKey:
 		l.warn("the API key begins or ends with white space, which an HTTP header cannot carry")
+	case strings.ContainsFunc(c.APIKey, unicode.IsControl):
+		l.warn("the API key has a control character in it, which an HTTP header cannot carry")
 	}
 	return nil
 }

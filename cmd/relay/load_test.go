@@ -43,6 +43,7 @@ func TestNotes(t *testing.T) {
 		{"nothing to say", `{"api_key":"k"}`, []string{"WS_PATH=/w", "HOME=/", "RELAY_LOOPS=1"}, nil},
 		{"well-known key", `{}`, nil, []string{"well-known default"}},
 		{"well-known key, written out", `{"api_key":"` + defaultAPIKey + `"}`, nil, []string{"well-known default"}},
+		{"key with a line feed", `{"api_key":"geh\neim"}`, nil, []string{"control character"}},
 		{"key with white space", `{}`, []string{"RELAY_API_KEY=geheim "}, []string{"white space"}},
 		{"unknown key", `{"api_key":"k","data_folder":"geheim","zzz":1}`, nil, []string{`"data_folder"`, `"zzz"`}},
 		{"misspelt key", `{"api_key":"k","max_conections":1}`, nil, []string{`did you mean "max_connections"?`}},
