@@ -72,7 +72,7 @@ func closeFrame(r CloseReason, code ws.StatusCode, text string) []byte {
 // bytes are less for it. The caller holds c.mu.
 func (c *Conn) settleBacklog(r CloseReason, closing []byte) (freed int) {
 	if closing == nil || // nobody is there to read anything
-		r == CloseOverload && c.out != nil && len(c.out.rest) > c.out.queued { // the rest is the memory that is wanted
+		r == CloseOverload && c.out != nil && c.out.restOf.cost > 0 && len(c.out.rest) > c.out.queued { // the rest is the memory that is wanted
 		return c.drop(r)
 	}
 	if r.settles() {

@@ -51,8 +51,10 @@ func (d *delayed) sleep() time.Duration {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now, at := uint64(d.eng.now()), noTick
-	if next, ok := d.near.Next(); ok && next <= d.sendable() { // what is not waits for its turn to be read
-		at = max(next, d.missed.hold)
+	if next, ok := d.near.Next(); ok {
+		if at = max(next, d.missed.hold); next > d.sendable() {
+			at = max(now+1, d.retry) // until what comes before it has been read
+		}
 	}
 	if len(d.loading) > 0 {
 		at = min(at, d.retry)

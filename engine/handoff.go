@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -209,12 +210,16 @@ func (l *loop) handOff(c *Conn, read []byte) {
 		l.refuseWith(c, e.stoppingAnswer())
 		return
 	}
-	most := int64(e.opts.MaxHTTPConns)
-	if e.http.open.Add(1) > most && !(l.endIdlest() && e.http.open.Load() <= most) {
-		e.http.open.Add(-1)
-		e.stats.full.Add(1)
-		l.refuseWith(c, e.busyAnswer())
-		return
+	if e.http.open.Add(1) > int64(e.opts.MaxHTTPConns) {
+		read = slices.Clone(read) // it lies in the loop's buffer, which is read into
+		if !l.endIdlest(e.opts.MaxHTTPConns) {
+			e.http.open.Add(-1)
+			e.stats.full.Add(1)
+			l.refuseWith(c, e.busyAnswer())
+			at := slices.Index(e.loops, l)
+			e.makeHTTPRoom(slices.Concat(e.loops[at+1:], e.loops[:at]))
+			return
+		}
 	}
 	e.stats.http.Add(1)
 	c.mu.Lock()

@@ -290,25 +290,42 @@ func (l *loop) expireIdle() {
 	}
 }
 
-// endIdlest closes the connection that has been silent for longest between two
-// requests, so that those who keep theirs and send nothing do not keep others
-// out. It reports whether there was one; otherwise it asks the other loops, for
-// the sake of who comes next.
-func (l *loop) endIdlest() bool {
-	if h := l.idlest(); h != nil {
-		h.end()
-		return true
-	}
-	for _, o := range l.eng.loops {
-		if o != l {
-			o.run(func() {
-				if h := o.idlest(); h != nil {
-					h.end()
-				}
-			})
+// endIdlest closes the connections that have been silent for longest between two
+// requests until no more than most are open, so that those who keep theirs and
+// send nothing do not keep others out. It reports false if there are too few. It
+// reads into the loop's buffer.
+func (l *loop) endIdlest(most int) bool {
+	for l.eng.http.open.Load() > int64(most) {
+		h := l.idlest()
+		if h == nil {
+			return false
 		}
+		h.endIdle()
 	}
-	return false
+	return true
+}
+
+// makeHTTPRoom has one of these loops, the first that can, make room for a
+// connection that will come.
+func (e *Engine) makeHTTPRoom(loops []*loop) {
+	if len(loops) == 0 {
+		return
+	}
+	l := loops[0]
+	l.run(func() {
+		if !l.endIdlest(e.opts.MaxHTTPConns - 1) {
+			e.makeHTTPRoom(loops[1:])
+		}
+	})
+}
+
+// endIdle closes the connection, unless something has come just now.
+func (h *httpConn) endIdle() {
+	defer h.rescue()
+	since := h.since
+	if h.read(readable); h.fd >= 0 && h.since == since {
+		h.close()
+	}
 }
 
 // idlest is the connection that has been silent for longest, nil if none has been

@@ -338,6 +338,63 @@ func TestTheIdlestMakesRoom(t *testing.T) {
 	wantRead(t, first, "b\n")
 }
 
+// Who makes room is looked at once more, and that must not touch what the newcomer
+// has sent: each gets its own answer.
+func TestRoomIsNotMadeOfAnothersBytes(t *testing.T) {
+	s := serveInPlace(t, time.Hour, func(o *Options) { o.MaxHTTPConns, o.Loops = 2, 1 })
+	busy, idle := s.connect(0), s.connect(0)
+	for _, c := range []net.Conn{busy, idle} {
+		s.write(c, put("a"))
+		wantRead(t, c, "a\n")
+	}
+	l := s.loops[0]
+	onLoop(l, func() {
+		l.https[0].since -= idleLeast + 1
+		l.https[1].since -= idleLeast
+	})
+	hold, held := make(chan struct{}), make(chan struct{})
+	l.run(func() { close(held); <-hold })
+	<-held
+	newcomer := s.connect(0)
+	s.write(newcomer, put("new"))
+	s.write(busy, put("old")) // behind the newcomer: the loop meets that one first
+	close(hold)
+	wantRead(t, busy, "old\n")
+	wantRead(t, newcomer, "new\n")
+	if n, err := idle.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("the idle one: %d, %v", n, err)
+	}
+}
+
+// For one who finds no room one connection is closed, on whatever loop it is, and
+// who comes next finds it.
+func TestRoomIsMadeOnceForOne(t *testing.T) {
+	const loops = 8
+	s := serveInPlace(t, time.Hour, func(o *Options) { o.MaxHTTPConns, o.Loops = loops-1, loops })
+	for range loops - 1 { // each on a loop of its own
+		c := s.connect(0)
+		s.write(c, put("a"))
+		wantRead(t, c, "a\n")
+	}
+	for _, l := range s.loops {
+		onLoop(l, func() {
+			for _, h := range l.https {
+				h.since -= idleLeast
+			}
+		})
+	}
+	if r := s.answerTo("PUT /b HTTP/1.1\n"); r.Status != 503 {
+		t.Errorf("%d on the loop that has none to close", r.Status)
+	}
+	await(t, "one is closed", func() bool { return s.http.Open() == loops-2 })
+	for _, l := range s.loops { // all that was asked for has been done
+		onLoop(l, func() {})
+	}
+	if n := s.http.Open(); n != loops-2 {
+		t.Errorf("%d are left of %d", n, loops-1)
+	}
+}
+
 // Connections on the loops count as those that are handed over.
 func TestMaxHTTPConnsCountsThoseOnTheLoops(t *testing.T) {
 	s := serveInPlace(t, time.Hour, func(o *Options) { o.MaxHTTPConns = 2 })

@@ -85,6 +85,15 @@ func (u unicast) release(r CloseReason) (freed int) {
 	return u.cost + freed
 }
 
+// holds is what u counts for, with its part of what is shared.
+func (u unicast) holds() int {
+	if u.share == nil {
+		return u.cost
+	}
+	s := u.share.Load()
+	return u.cost + int(s&math.MaxUint32/(s>>32))
+}
+
 var outboundPool = sync.Pool{New: func() any { return new(outbound) }}
 
 func newOutbound() *outbound {
@@ -161,7 +170,7 @@ func (c *Conn) leaveLog() {
 	var queued, more int
 	for wire, u := b.next(); wire != nil; wire, u = b.next() {
 		if u == nil {
-			u = &unicast{wire: wire, cost: len(wire) + itemCost}
+			u = &unicast{wire: wire, cost: itemCost} // the bytes are in the log, or in the queues of others too
 			more += u.cost
 		}
 		queue = append(queue, unicast{wire, endOfLog, u.cost, u.share})

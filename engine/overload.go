@@ -42,8 +42,14 @@ func (e *Engine) relieve(want int64) bool {
 	}
 	for _, c := range conns {
 		c.mu.Lock()
-		if o := c.out; c.state == stateOpen && o != nil && o.queued+o.restOf.cost > 0 {
-			loads = append(loads, load{c, o.queued + len(o.rest)})
+		if o := c.out; c.state == stateOpen && o != nil {
+			bytes := o.restOf.holds()
+			for _, u := range o.queue[o.head:] {
+				bytes += u.holds()
+			}
+			if bytes > 0 {
+				loads = append(loads, load{c, bytes})
+			}
 		}
 		c.mu.Unlock()
 	}

@@ -113,3 +113,30 @@ func TestDisconnectedLosesNothing(t *testing.T) {
 		t.Errorf("dropped: %v", d)
 	}
 }
+
+// Disconnecting those who lag behind a broadcast does not count it once for each,
+// and so costs nobody else anything.
+func TestDisconnectingALaggingCrowd(t *testing.T) {
+	const size, crowd, bystanders = 100 << 10, 40, 10
+	e := fullCrowd(crowd, "crowd")
+	e.opts.MaxTotalPendingBytes = crowd * size / 2
+	if _, err := e.Broadcast(textFrame(strings.Repeat("b", size))); err != nil {
+		t.Fatal(err)
+	}
+	for i := range bystanders {
+		c := e.enterFull(crowd+i, "bystander")
+		e.loops[0].stalls.add(c, c.outbox())
+	}
+	if n, err := e.Send("bystander", textFrame("x")); n != bystanders || err != nil {
+		t.Fatalf("Send = %d, %v", n, err)
+	}
+	if n := e.Disconnect("crowd", 4001, ""); n != crowd {
+		t.Fatalf("%d closed", n)
+	}
+	if n, err := e.Send("bystander", textFrame("y")); n != bystanders || err != nil {
+		t.Errorf("Send = %d, %v", n, err)
+	}
+	if n := e.stats.closed[CloseOverload].Load(); n != 0 {
+		t.Errorf("%d bystanders closed", n)
+	}
+}

@@ -21,6 +21,9 @@ type replies struct {
 // the message is from.
 func (c *Conn) Reply(op ws.OpCode, payload []byte) {
 	r := &c.loop.replies
+	if r.to != nil && r.to != c { // against the rule: nobody shall get what is another's
+		r.send()
+	}
 	r.to = c
 	r.wire = append(appendHeader(r.wire, op, len(payload)), payload...)
 	r.ends = append(r.ends, len(r.wire))

@@ -346,3 +346,64 @@ func relieveBesideTheLoop(t *testing.T) {
 		t.Errorf("%d bytes wait, %d are on the list", waiting, e.loops[0].stalls.len())
 	}
 }
+
+// Those are closed first whose end frees most: not those that share what they wait
+// for with many, nor those that have a broadcast in part, which is in the log.
+func TestRelievingAsksWhatIsFreed(t *testing.T) {
+	const size, crowd = 100 << 10, 64
+	for _, tt := range []struct {
+		name string
+		fill func(t *testing.T, e *Engine)
+	}{
+		{"a crowd", func(t *testing.T, e *Engine) {
+			if n, err := e.Send("crowd", textFrame(strings.Repeat("x", size))); n != crowd || err != nil {
+				t.Fatalf("Send = %d, %v", n, err)
+			}
+		}},
+		{"broadcasts in part", func(t *testing.T, e *Engine) {
+			for _, c := range e.shards[0].conns {
+				c.mu.Lock()
+				c.outbox().rest = make([]byte, 10*size)
+				c.mu.Unlock()
+			}
+			if n, err := e.Send("crowd", textFrame("x")); n != crowd || err != nil {
+				t.Fatalf("Send = %d, %v", n, err)
+			}
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			e := fullCrowd(crowd, "crowd")
+			e.writers.New = func() any { return &writer{eng: e} }
+			tt.fill(t, e)
+			hog := e.enterFull(crowd, "hog")
+			e.loops[0].stalls.add(hog, hog.outbox())
+			e.enterFull(crowd+1, "other")
+			e.opts.MaxTotalPendingBytes = e.waiting.Load() + size
+			for _, push := range []struct {
+				to    string
+				bytes int
+			}{{"hog", size * 9 / 10}, {"other", size / 5}} {
+				if n, err := e.Send(push.to, textFrame(strings.Repeat("x", push.bytes))); n != 1 || err != nil {
+					t.Fatalf("to %s: %d, %v", push.to, n, err)
+				}
+			}
+			if n := e.stats.closed[CloseOverload].Load(); n != 1 || hog.state == stateOpen {
+				t.Errorf("%d closed, the one that holds most is open: %v", n, hog.state == stateOpen)
+			}
+		})
+	}
+}
+
+// Whose memory is not what is wanted is told why it is closed.
+func TestOverloadIsTold(t *testing.T) {
+	e := fullCrowd(1, "a")
+	c := e.shards[0].conns[0]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.out.rest = make([]byte, 1000) // of a broadcast
+	c.push(unicast{wire: make([]byte, 36), after: e.log.tail.Load(), cost: 100})
+	e.waiting.Add(100)
+	if freed := c.closeLocked(CloseOverload, 0, ""); freed != 100 || c.out == nil || c.out.closing == nil {
+		t.Errorf("%d bytes freed, no close frame", freed)
+	}
+}
