@@ -176,11 +176,11 @@ func (s *Server) Serve(ln net.Listener) error {
 		l.Close()
 		return ErrClosed
 	}
-	s.listeners = append(s.listeners, l)
-	s.mu.Unlock()
 	if l.loops != nil {
 		l.loops.AnswerWith(s.answerInPlace, s.opts.IdleTimeout)
 	}
+	s.listeners = append(s.listeners, l)
+	s.mu.Unlock()
 
 	err := s.http.Serve(l)
 	l.Close()
