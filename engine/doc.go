@@ -58,8 +58,12 @@
 // A loop that has put something into queues takes such a turn too, and comes
 // last in it (loop.go): nobody shall wait behind one that sleeps in its epoll.
 //
-// Replies and pings are written at once by the goroutine that makes them,
+// Pings are written at once by the goroutine that makes them, and the replies to
+// one connection's frames together at the end of its turn, by its loop (replies.go),
 // unless the socket is full.
+//
+// A connection that closes gets no broadcasts any more: if it is still to have what
+// it lacks, that goes into its queue, and its cursor leaves the log (outbound.go).
 //
 // # The path of a delayed message
 //
@@ -95,7 +99,8 @@
 // In this order; a goroutine that holds one takes only later ones:
 //
 //	Conn.mu                state, cursor, outbox; held during a non-blocking send
-//	shard.mu               the roster, the sweep's position
+//	shard.mu               the roster, the sweep's position; of several shards in
+//	                       the order of their indexes
 //	stallList.mu           which sockets are full
 //	shard.work, inbox.mu   what wakes a worker, what wakes a loop
 //
