@@ -213,13 +213,7 @@ func TestHalfAPushAtTheStop(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := &relay{Server: NewServer(o, e), addr: e.Addr().String()}
-	served := make(chan error, 1)
-	go func() { served <- r.Serve(e.HTTP()) }()
-	for end := time.Now().Add(patience); !r.serves(); time.Sleep(time.Millisecond) { // else the push is not a loop's
-		if time.Now().After(end) {
-			t.Fatal("it does not begin to serve")
-		}
-	}
+	served := r.serve(t, e.HTTP())
 	p := r.dial(t).post(`{"event_name":"e","subject":1}`)
 	p.wantStatus(200)
 	p.write("POST /api/push HTTP/1.1\r\n")
@@ -230,13 +224,6 @@ func TestHalfAPushAtTheStop(t *testing.T) {
 	}
 	p.wantRefusal(503, "stopping")
 	p.wantEnd()
-}
-
-// serves reports whether Serve has begun: the loops answer pushes from then on.
-func (r *relay) serves() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.listeners) > 0
 }
 
 // served is how many connections fasthttp's server has.

@@ -182,8 +182,7 @@ func startRelay(t *testing.T, set ...func(*Options, *recorder)) *relay {
 	}
 	ln := listen(t, o, rec)
 	r := &relay{Server: NewServer(o, rec), addr: ln.Addr().String(), recorder: rec, log: log}
-	served := make(chan error, 1)
-	go func() { served <- r.Serve(ln) }()
+	served := r.serve(t, ln)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -198,6 +197,27 @@ func startRelay(t *testing.T, set ...func(*Options, *recorder)) *relay {
 		}
 	})
 	return r
+}
+
+// serve lets r serve ln, and returns when the loops answer pushes: what comes
+// before that is the HTTP server's.
+func (r *relay) serve(t *testing.T, ln net.Listener) (served <-chan error) {
+	t.Helper()
+	result := make(chan error, 1)
+	go func() { result <- r.Serve(ln) }()
+	for end := time.Now().Add(patience); !r.serves(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it does not begin to serve")
+		}
+	}
+	return result
+}
+
+// serves reports whether Serve has begun.
+func (r *relay) serves() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.listeners) > 0
 }
 
 // listen opens the port of a relay: an engine's, which answers what it can in

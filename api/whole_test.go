@@ -22,8 +22,7 @@ func startOnEngine(t *testing.T, set ...func(*Options)) (*relay, wsclient.Dialer
 	}
 	e, dialer := startEngine(t, o)
 	r := &relay{Server: NewServer(o, e), addr: dialer.Addr}
-	served := make(chan error, 1)
-	go func() { served <- r.Serve(e.HTTP()) }()
+	served := r.serve(t, e.HTTP())
 	t.Cleanup(func() { // before the engine's own shutdown
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()

@@ -15,25 +15,24 @@ import (
 
 // options are what the flags set. A workload uses those it has a flag for.
 type options struct {
-	relay      string // program; empty builds the project's own
-	target     string // host:port of a server that runs already; empty starts one
-	key        string
-	wsPath     string
-	pushPath   string
-	pid        int
-	beside     string   // what the relay is compared with, separated by commas
-	yardsticks []string // what there is to compare with in the workload
-	sources    string   // the clients' addresses, separated by commas
-	workers    int
-	serverCPU  int // negative: any
-	clientCPU  int
-	allCores   bool
-	json       string // files to write; - is standard output
-	page       string
-	look       time.Duration // between two looks at whether a server rests
-	every      time.Duration // between two samples of the timeline
-	sampling   time.Duration // soak: between two samples with latencies
-	gather     time.Duration
+	relay     string // program; empty builds the project's own
+	target    string // host:port of a server that runs already; empty starts one
+	key       string
+	wsPath    string
+	pushPath  string
+	pid       int
+	beside    string // what the relay is compared with, separated by commas
+	sources   string // the clients' addresses, separated by commas
+	workers   int
+	serverCPU int // negative: any
+	clientCPU int
+	allCores  bool
+	json      string // files to write; - is standard output
+	page      string
+	look      time.Duration // between two looks at whether a server rests
+	every     time.Duration // between two samples of the timeline
+	sampling  time.Duration // soak: between two samples with latencies
+	gather    time.Duration
 
 	rounds  int // of relay and floor in turn
 	dialing int // handshakes under way at once

@@ -62,13 +62,8 @@ func judge(before, after *figure) verdict {
 
 // runCompare is "bench compare OLD.json NEW.json".
 func runCompare(args []string, stdout, stderr io.Writer) int {
-	const usage = "compare takes two files that -json wrote: OLD.json NEW.json"
-	if code, ok := argumentsFrom(args, 2, usage, stdout, stderr); !ok {
+	if code, ok := usable(args, len(args) == 2, "compare takes two files that -json wrote: OLD.json NEW.json", stdout, stderr); !ok {
 		return code
-	}
-	if len(args) > 2 {
-		fmt.Fprintln(stderr, "bench:", usage)
-		return exitUsage
 	}
 	var runs [2]document
 	for i, name := range args {

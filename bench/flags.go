@@ -35,8 +35,7 @@ func newFlags(w workload, o *options) *flag.FlagSet {
 	f.StringVar(&o.wsPath, "ws-path", wsPath, "WebSocket `path` of -target")
 	f.StringVar(&o.pushPath, "push-path", pushPath, "push `path` of -target")
 	f.IntVar(&o.pid, "pid", 0, "process `id` of -target, if it runs on this machine: for its memory and CPU")
-	o.yardsticks = besideOf(w)
-	f.StringVar(&o.beside, "beside", strings.Join(o.yardsticks, ","), "`what` the relay takes turns with; none with an empty text")
+	f.StringVar(&o.beside, "beside", strings.Join(besideOf(w), ","), "`what` the relay takes turns with; none with an empty text")
 	f.StringVar(&o.sources, "sources", "", "IPv4 `addresses` of this machine that clients come from (default: 64 of 127.0.0.0/8 for a local server)")
 	f.IntVar(&o.workers, "workers", 0, "`number` of client processes (default: as many as the open-file limit asks for)")
 	f.IntVar(&o.serverCPU, "server-cpu", 0, "`core` of the server, -1 for any")
@@ -136,7 +135,7 @@ func (o *options) trafficFlags(f *flag.FlagSet, conns, payload int, rate, broadc
 }
 
 // validate names the flag that cannot work, out of those that were defined.
-func (o *options) validate(f *flag.FlagSet) error {
+func (o *options) validate(w workload, f *flag.FlagSet) error {
 	bounds := []bound{
 		{"rounds", float64(o.rounds), 1}, {"dialing", float64(o.dialing), 1}, {"workers", float64(o.workers), 0},
 		{"conns", float64(o.conns), 1}, {"payload", float64(o.payload), float64(minSubject)},
@@ -176,8 +175,8 @@ func (o *options) validate(f *flag.FlagSet) error {
 		return fmt.Errorf("-pid goes with -target: a relay that the bench starts is known to it")
 	}
 	for _, name := range split(o.beside) {
-		if !slices.Contains(o.yardsticks, name) {
-			return fmt.Errorf("-beside %s: this workload has %s", name, cmp.Or(strings.Join(o.yardsticks, ", "), "nothing to compare with"))
+		if known := besideOf(w); !slices.Contains(known, name) {
+			return fmt.Errorf("-beside %s: this workload has %s", name, cmp.Or(strings.Join(known, ", "), "nothing to compare with"))
 		}
 	}
 	if o.json != "" && o.json == o.page {

@@ -65,14 +65,14 @@ Workloads:
 	fmt.Fprint(w, "\ngo run ./bench WORKLOAD -h shows the flags. Exit codes: 0 measured and every\nmessage accounted for, 1 not, 2 wrong arguments.\n")
 }
 
-// argumentsFrom reports whether there are as many arguments as a command needs;
-// otherwise it has told how the command is used.
-func argumentsFrom(args []string, least int, usage string, stdout, stderr io.Writer) (code int, ok bool) {
+// usable reports whether a command can go on with its arguments, which are enough
+// or not; otherwise it has told how the command is used.
+func usable(args []string, enough bool, usage string, stdout, stderr io.Writer) (code int, ok bool) {
 	switch {
 	case len(args) > 0 && slices.Contains([]string{"-h", "-help", "--help"}, args[0]):
 		fmt.Fprintln(stdout, usage)
 		return exitOK, false
-	case len(args) < least:
+	case !enough:
 		fmt.Fprintln(stderr, "bench:", usage)
 		return exitUsage, false
 	}
@@ -93,7 +93,7 @@ func runWorkload(w workload, args []string, stdout, stderr io.Writer) int {
 		err = fmt.Errorf("%q is no flag", f.Arg(0))
 	}
 	if err == nil {
-		err = b.validate(f)
+		err = b.validate(w, f)
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "bench: %v\nbench %s -h shows the flags.\n", err, w.name)

@@ -53,7 +53,7 @@ func highlights() []highlight {
 
 // runMarkdown is "bench markdown RUN.json...".
 func runMarkdown(args []string, stdout, stderr io.Writer) int {
-	if code, ok := argumentsFrom(args, 1, "markdown takes one or more files that -json wrote: RUN.json...", stdout, stderr); !ok {
+	if code, ok := usable(args, len(args) >= 1, "markdown takes one or more files that -json wrote: RUN.json...", stdout, stderr); !ok {
 		return code
 	}
 	var all document

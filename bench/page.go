@@ -31,8 +31,7 @@ func writePage(w io.Writer, lines []any) error {
 
 // runPage is "bench page OUT.html RUN.json...".
 func runPage(args []string, stdout, stderr io.Writer) int {
-	const usage = "page takes the file to write and one or more that -json wrote: OUT.html RUN.json..."
-	if code, ok := argumentsFrom(args, 2, usage, stdout, stderr); !ok {
+	if code, ok := usable(args, len(args) >= 2, "page takes the file to write and one or more that -json wrote: OUT.html RUN.json...", stdout, stderr); !ok {
 		return code
 	}
 	if !strings.HasSuffix(args[0], ".html") {

@@ -11,7 +11,6 @@ type contestant struct {
 	*server
 	fleet *fleet // nil if it delivers nothing
 	sent  int64  // messages for the clients
-	meter *meter // of the round
 }
 
 // sideBySide connects clients to all of these servers but those that silent
@@ -38,20 +37,21 @@ func (b *bench) sideBySide(servers []*server, silent string, do func([]*contesta
 
 // inTurns measures what the contestants do in so many turns each.
 func (b *bench) inTurns(all []*contestant, turns int, turn func(*contestant) error) (each []work, err error) {
-	for _, c := range all {
-		if c.meter, err = c.server.meter(); err != nil {
+	meters := make([]*meter, len(all))
+	for i, c := range all {
+		if meters[i], err = c.server.meter(); err != nil {
 			return nil, err
 		}
 	}
 	for range turns {
-		for _, c := range all {
-			if err = c.meter.turn(func() error { return turn(c) }); err != nil {
+		for i, c := range all {
+			if err = meters[i].turn(func() error { return turn(c) }); err != nil {
 				return nil, err
 			}
 		}
 	}
-	for _, c := range all {
-		w, err := c.meter.read()
+	for _, m := range meters {
+		w, err := m.read()
 		if err != nil {
 			return nil, err
 		}

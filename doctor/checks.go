@@ -10,7 +10,7 @@ import (
 // Relay is what the relay's own settings add to the question.
 type Relay struct {
 	ConfigFile     string // path of the file of settings
-	ConfigState    string // "read", "missing" or "broken": only what was read counts
+	ConfigState    string // ConfigRead, ConfigMissing or ConfigBroken: only what was read counts
 	Port           int
 	Loops          int
 	MaxConnections int64         // max_connections; 0 = not set

@@ -14,7 +14,7 @@ import (
 type Report struct {
 	Schema      int     `json:"schema"`       // 1
 	ConfigFile  string  `json:"config_file"`  // where the relay's settings were looked for
-	ConfigState string  `json:"config_state"` // "read", "missing" or "broken"
+	ConfigState string  `json:"config_state"` // one of ConfigRead, ConfigMissing and ConfigBroken
 	Asked       Number  `json:"asked"`        // connections asked for
 	Connections int64   `json:"connections"`  // what the checks are held against: asked, else what fits
 	Fits        Number  `json:"fits"`         // connections that fit; unknown if no limit could be read
@@ -25,9 +25,13 @@ type Report struct {
 	Costs       []Cost  `json:"costs"`
 }
 
+const schema = 1
+
+// What a ConfigState can be.
 const (
-	schema     = 1
-	configRead = "read"
+	ConfigRead    = "read"
+	ConfigMissing = "missing"
+	ConfigBroken  = "broken"
 )
 
 // MarshalJSON is the number, or null.
@@ -97,7 +101,7 @@ func (r Report) WriteTable(w io.Writer) error {
 		return err
 	}
 	only := ""
-	if r.ConfigState != configRead {
+	if r.ConfigState != ConfigRead {
 		only = " (" + r.ConfigState + ": only environment and defaults count)"
 	}
 	fmt.Fprintf(&b, "\nConfig file: %s%s\n%s\n", r.ConfigFile, only, r.summary())

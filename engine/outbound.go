@@ -60,17 +60,25 @@ func newShare(conns, bytes int) *share {
 func (s *share) leave(give bool) (freed int) {
 	for {
 		old := s.Load()
-		conns, bytes := old>>32, old&math.MaxUint32
-		switch {
-		case conns == 1:
-			freed = int(bytes)
-		case give:
-			freed = int(bytes / conns)
+		if part, last := partOf(old); give || last {
+			freed = part
 		}
-		if s.CompareAndSwap(old, (conns-1)<<32|bytes-uint64(freed)) {
+		if s.CompareAndSwap(old, old-1<<32-uint64(freed)) {
 			return freed
 		}
 	}
+}
+
+// part is what counts of the frame for each connection that waits for it.
+func (s *share) part() int {
+	part, _ := partOf(s.Load())
+	return part
+}
+
+// partOf is the part of each at some moment, and whether there is one alone.
+func partOf(share uint64) (part int, last bool) {
+	conns, bytes := share>>32, share&math.MaxUint32
+	return int(bytes / conns), conns == 1
 }
 
 // itemCost is what a queued frame costs beside its bytes.
@@ -90,8 +98,7 @@ func (u unicast) holds() int {
 	if u.share == nil {
 		return u.cost
 	}
-	s := u.share.Load()
-	return u.cost + int(s&math.MaxUint32/(s>>32))
+	return u.cost + u.share.part()
 }
 
 var outboundPool = sync.Pool{New: func() any { return new(outbound) }}
@@ -168,12 +175,15 @@ func (c *Conn) leaveLog() {
 	b := c.backlog()
 	var queue []unicast
 	var queued, more int
-	for wire, u := b.next(); wire != nil; wire, u = b.next() {
-		if u == nil {
-			u = &unicast{wire: wire, cost: itemCost} // the bytes are in the log, or in the queues of others too
-			more += u.cost
+	for wire, at := b.next(); wire != nil; wire, at = b.next() {
+		u := unicast{wire: wire, cost: itemCost} // of a broadcast: its bytes are in the log, or in the queues of others too
+		if at != nil {
+			u = *at
+		} else {
+			more += itemCost
 		}
-		queue = append(queue, unicast{wire, endOfLog, u.cost, u.share})
+		u.after = endOfLog
+		queue = append(queue, u)
 		queued += len(wire)
 	}
 	c.cursor = endOfLog

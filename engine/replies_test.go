@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -123,13 +124,9 @@ func TestRepliesThatDoNotFitWait(t *testing.T) {
 		t.Error("nothing is counted as waiting")
 	}
 	all := bytes.Join(want, nil)
-	got, buf := make([]byte, 0, len(all)), make([]byte, 64<<10)
-	for len(got) < len(all) {
-		n, err := raw.Read(buf)
-		if err != nil {
-			t.Fatalf("after %d of %d bytes: %v", len(got), len(all), err)
-		}
-		got = append(got, buf[:n]...)
+	got := make([]byte, len(all))
+	if n, err := io.ReadFull(raw, got); err != nil {
+		t.Fatalf("after %d of %d bytes: %v", n, len(all), err)
 	}
 	if !bytes.Equal(got, all) {
 		t.Error("the bytes are not those of the replies, in their order")

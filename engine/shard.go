@@ -71,8 +71,7 @@ func (e *Engine) assign(c *Conn, token string) {
 func (e *Engine) move(c *Conn, token string) {
 	hash := e.placeOf(c, token)
 	from, to := c.shard, e.shardIndex(hash)
-	both := []uint32{min(from, to), max(from, to)}
-	both = slices.Compact(both)
+	both := slices.Compact([]uint32{min(from, to), max(from, to)})
 	e.lockShards(both)
 	e.shards[from].leave(c)
 	e.shards[to].enter(c, token, hash)

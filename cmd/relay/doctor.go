@@ -40,7 +40,7 @@ func runDoctor(args, environ []string, m doctor.Machine, stdout, stderr io.Write
 	}
 	r := examined(l.config, m)
 	r.ConfigFile = filepath.Join(l.config.configDir, filepath.Base(f.config))
-	r.ConfigState = [...]string{stateFine: "read", stateMissing: "missing", stateBroken: "broken"}[l.file]
+	r.ConfigState = [...]string{stateFine: doctor.ConfigRead, stateMissing: doctor.ConfigMissing, stateBroken: doctor.ConfigBroken}[l.file]
 	report := doctor.Examine(m.Facts(), r, int64(f.connections))
 	write := report.WriteTable
 	if f.json {
